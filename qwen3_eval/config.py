@@ -1,0 +1,130 @@
+"""Every setting, its default and its meaning, once. Hydra composes these; the rest of the code reads them.
+
+The groups under configs/ hold only what differs from the defaults here. These dataclasses are not frozen
+because OmegaConf takes a frozen one for read-only, and could not override it.
+"""
+
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from typing import Any
+
+
+def _setting(default: Any, help: str) -> Any:
+    """A field with a line of help; mutable defaults and groups get a factory."""
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: type(default)(default), metadata={"help": help})
+    if isinstance(default, type):
+        return field(default_factory=default, metadata={"help": help})
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass
+class ModelConfig:
+    """A checkpoint."""
+
+    name: str = _setting("", "what reports call it; by default the last part of the path")
+    path: str = _setting("", "a folder in Hugging Face layout, or a hub id")
+    revision: str | None = _setting(None, "hub revision: a commit, for runs that can be repeated")
+    impl: str = _setting("bundled", "bundled: this project's Qwen3 on vLLM's layers; vllm: vLLM's own")
+
+
+@dataclass
+class EngineConfig:
+    """What generates."""
+
+    name: str = _setting("vllm", "vllm, torch (the bundled model, batched) or scripted (no model)")
+    dtype: str = _setting("auto", "auto (the checkpoint's), float32, bfloat16 or float16")
+    max_model_len: int | None = _setting(None, "tokens of context; by default the checkpoint's")
+    max_num_seqs: int = _setting(64, "requests that the engine runs at once")
+    tensor_parallel_size: int = _setting(1, "vllm: GPUs that share each layer")
+    pipeline_parallel_size: int = _setting(1, "vllm: GPUs that share the layers between them")
+    gpu_memory_utilization: float = _setting(0.9, "vllm: share of GPU memory to take")
+    extra: dict[str, Any] = _setting({}, "vllm: further AsyncEngineArgs, as engine.extra.quantization=fp8")
+
+
+@dataclass
+class SamplingConfig:
+    """How each mode samples."""
+
+    name: str = _setting("", "the preset's name")
+    thinking: dict[str, Any] = _setting(
+        {}, "for the trace and every answer after one: temperature, top_p, ..."
+    )
+    non_thinking: dict[str, Any] = _setting({}, "for budget 0 and mode=non-thinking")
+
+
+@dataclass
+class StrategyConfig:
+    """How budgets share work."""
+
+    strategy: str = _setting(
+        "auto", "nested: one trace serves all budgets; independent: one each; auto: nested where it is exact"
+    )
+    concurrency: int = _setting(64, "samples under way at once")
+
+
+@dataclass
+class DataConfig:
+    """Where rows come from."""
+
+    root: str | None = _setting(None, "a local mirror; by default $QWEN3_EVAL_DATA, else the hub")
+    allow_partial: bool = _setting(False, "take a mirror that holds a subset of a task's rows")
+
+
+@dataclass
+class RunConfig:
+    """Where results go."""
+
+    dir: str = _setting("", "the run folder; by default runs/<model>-<tasks>")
+
+
+@dataclass
+class SweepConfig:
+    """The settings of `sweep`."""
+
+    budget: Any = _setting(["1k", "4k", "8k"], "thinking budgets: an int, 1k (1024), inf; 0 is non-thinking")
+    task: Any = _setting(["chain"], "names from `python -m qwen3_eval tasks`")
+    mode: Any = _setting(["thinking", "non-thinking"], "thinking, non-thinking or both")
+    limit: int | None = _setting(None, "questions per task; a stable pseudo-random choice")
+    shard: str = _setting("", "2/4: the second quarter of the questions; `runs merge` joins the four runs")
+    repeats: int | None = _setting(None, "samples per question and mode; by default the task's own")
+    seed: int = _setting(0, "every random choice derives from it")
+    stop_text: str = _setting("docs", "what a forced end inserts: docs, report, or a text with </think>")
+    max_answer_tokens: int = _setting(4096, "tokens reserved for the answer after </think>")
+    max_output_tokens: int | None = _setting(None, "tokens of thinking at inf; by default the task's own")
+    model: ModelConfig = _setting(ModelConfig, "the checkpoint")
+    engine: EngineConfig = _setting(EngineConfig, "what generates")
+    sampling: SamplingConfig = _setting(SamplingConfig, "how each mode samples")
+    sweep: StrategyConfig = _setting(StrategyConfig, "how budgets share work")
+    data: DataConfig = _setting(DataConfig, "where rows come from")
+    run: RunConfig = _setting(RunConfig, "where results go")
+
+
+@dataclass
+class ScoreConfig:
+    """The settings of `score`."""
+
+    task: Any = _setting([], "score these tasks anew; by default all of the run's")
+    run: RunConfig = _setting(RunConfig, "the run to score")
+
+
+@dataclass
+class ReportConfig:
+    """The settings of `report`."""
+
+    run: RunConfig = _setting(RunConfig, "the run to report on")
+
+
+def describe_settings(schema: type, prefix: str = "") -> list[tuple[str, str, str]]:
+    """Returns `(dotted name, default, help)` for every leaf setting of a config dataclass."""
+    rows: list[tuple[str, str, str]] = []
+    for f in fields(schema):
+        default = f.default
+        if f.default_factory is not MISSING:
+            default = f.default_factory()
+        if is_dataclass(default):
+            rows += describe_settings(type(default), f"{prefix}{f.name}.")
+        else:
+            shown = ",".join(map(str, default)) if isinstance(default, list) else default
+            shown = "" if default in (None, {}) else str(shown)
+            rows.append((prefix + f.name, shown, f.metadata.get("help", "")))
+    return rows

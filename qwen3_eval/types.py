@@ -1,0 +1,101 @@
+"""The nouns of the project: small frozen records that every other module shares."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Mode = Literal["thinking", "non-thinking"]
+Outcome = Literal["correct", "incorrect", "no_answer", "error"]
+FinishReason = Literal["stop", "length"]
+
+THINKING: Mode = "thinking"
+NON_THINKING: Mode = "non-thinking"
+MODES: tuple[Mode, ...] = (THINKING, NON_THINKING)
+
+Budget = int | float
+"""Most tokens a thinking span may hold: an int, or `math.inf` (no cap but the output limit)."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a dialogue; `role` is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One benchmark question, ready to ask.
+
+    `sample_id` is unique within the task and stable between runs; `group` names the sub-score it counts
+    for, beside the task's total ("" for none); `target` is what the scorer compares with (JSON values).
+    """
+
+    sample_id: str
+    messages: tuple[Message, ...]
+    target: Any
+    group: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a scorer decided. `score` lies in 0-1; `extracted` is the answer it read, as text."""
+
+    outcome: Outcome
+    score: float
+    extracted: str | None = None
+    reason: str = ""
+
+    @classmethod
+    def correct(cls, extracted: str, reason: str = "") -> "Verdict":
+        return cls("correct", 1.0, extracted, reason)
+
+    @classmethod
+    def incorrect(cls, extracted: str, reason: str = "") -> "Verdict":
+        return cls("incorrect", 0.0, extracted, reason)
+
+    @classmethod
+    def no_answer(cls, reason: str) -> "Verdict":
+        return cls("no_answer", 0.0, None, reason)
+
+    @classmethod
+    def error(cls, reason: str) -> "Verdict":
+        return cls("error", 0.0, None, reason)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Sampling parameters in vLLM's words; `temperature=0` is greedy, `top_k=0` and `top_p=1` are off."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+
+    @property
+    def penalises_output(self) -> bool:
+        """True where the sampler's state depends on the tokens sampled so far in the same request."""
+        return self.presence_penalty != 0 or self.frequency_penalty != 0 or self.repetition_penalty != 1
+
+    def as_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What one engine call returned.
+
+    `token_ids` ends with the stop token where `finish_reason` is "stop", and holds exactly `max_tokens`
+    ids where it is "length". Times are seconds: `queued_s` before the first scheduling, `elapsed_s` from
+    the call to the last token. `cached_tokens` prompt tokens came from the prefix cache.
+    """
+
+    token_ids: tuple[int, ...]
+    finish_reason: FinishReason
+    elapsed_s: float = 0.0
+    cached_tokens: int = 0
