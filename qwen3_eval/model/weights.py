@@ -1,0 +1,179 @@
+"""Checkpoints in Hugging Face layout: config.json and safetensors, in one file or several with an index."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from qwen3_eval.errors import CheckpointError
+from qwen3_eval.model.config import Qwen3Config
+from qwen3_eval.model.qwen3 import Qwen3ForCausalLM
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+TIED = "lm_head.weight"
+
+
+def load_model(
+    path: str | Path, dtype: torch.dtype | None = None, device: str | torch.device = "cpu"
+) -> Qwen3ForCausalLM:
+    """Loads a checkpoint folder for inference, one tensor at a time; `dtype=None` keeps the stored one.
+
+    Raises CheckpointError where a file is missing or damaged, or a tensor is missing, surplus or misshapen.
+    """
+    folder = Path(path)
+    model = _build_empty(Qwen3Config.from_file(folder))
+    tied = model.config.tie_word_embeddings
+    _check_tensors(folder, model)
+    for file in _weight_files(folder):
+        with _open(file) as tensors:
+            for name in tensors.keys():  # noqa: SIM118  # an open file, not a mapping
+                if not (tied and name == TIED):
+                    _place(model, name, _read(file, tensors, name).to(device=device, dtype=dtype))
+    if tied:
+        model.lm_head.weight = model.model.embed_tokens.weight
+    return model.eval().requires_grad_(False)
+
+
+def check_weights(path: str | Path) -> None:
+    """Reads the headers of a checkpoint folder's weights, so takes a moment at any size.
+
+    Which tensors belong is known of a plain dense Qwen3; of others, quantised ones among them, only the
+    files are checked. Raises CheckpointError where a file is missing or damaged, or a tensor is missing,
+    surplus or misshapen.
+    """
+    folder = Path(path)
+    try:
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = None if settings.get("quantization_config") else Qwen3Config.from_dict(settings)
+    except CheckpointError:
+        config = None
+    if config is not None:
+        _check_tensors(folder, _build_empty(config))
+        return
+    listed = any((folder / name).is_file() for name in (INDEX, SINGLE))
+    for file in _weight_files(folder) if listed else sorted(folder.glob("*.safetensors")):
+        with _open(file):
+            pass
+
+
+def save_model(model: Qwen3ForCausalLM, path: str | Path, max_shard_bytes: int = 5 * 10**9) -> None:
+    """Writes config.json and the weights, in shards with an index where they exceed `max_shard_bytes`."""
+    folder = Path(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = model.config.as_dict() | {"dtype": str(next(model.parameters()).dtype).removeprefix("torch.")}
+    (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    shards: list[dict[str, Tensor]] = [{}]
+    size = total = 0
+    for name, parameter in model.named_parameters():  # names a tied head once, under the embedding
+        tensor = parameter.detach().contiguous()
+        if shards[-1] and size + tensor.nbytes > max_shard_bytes:
+            shards.append({})
+            size = 0
+        shards[-1][name] = tensor
+        size += tensor.nbytes
+        total += tensor.nbytes
+    for stale in (*folder.glob("model-*-of-*.safetensors"), folder / INDEX, folder / SINGLE):
+        stale.unlink(missing_ok=True)
+    if len(shards) == 1:
+        save_file(shards[0], folder / SINGLE, metadata={"format": "pt"})
+        return
+    weight_map: dict[str, str] = {}
+    for number, shard in enumerate(shards, start=1):
+        file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        save_file(shard, folder / file, metadata={"format": "pt"})
+        weight_map |= dict.fromkeys(shard, file)
+    index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+    (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def _build_empty(config: Qwen3Config) -> Qwen3ForCausalLM:
+    """Builds the model without memory: each parameter comes into being when its tensor is read."""
+    with torch.device("meta"):
+        return Qwen3ForCausalLM(config)
+
+
+def _check_tensors(folder: Path, model: Qwen3ForCausalLM) -> None:
+    """Compares names and shapes, which stand in the files' headers, with the model's parameters."""
+    expected = {name: parameter.shape for name, parameter in model.named_parameters()}
+    missing = set(expected)
+    for file in _weight_files(folder):
+        with _open(file) as tensors:
+            for name in tensors.keys():  # noqa: SIM118  # an open file, not a mapping
+                if name == TIED and model.config.tie_word_embeddings:
+                    continue  # some writers store the tied head a second time
+                _check(file, name, tuple(tensors.get_slice(name).get_shape()), expected)
+                missing.discard(name)
+    if missing:
+        raise CheckpointError(
+            f"checkpoint '{folder}' lacks {_list([name for name in expected if name in missing])}; "
+            "config.json and weights must be of one model"
+        )
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    if not (folder / INDEX).is_file():
+        files = [folder / SINGLE]
+    else:
+        try:
+            weight_map = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
+            files = [folder / name for name in sorted(set(weight_map.values()))]
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise CheckpointError(f"'{folder / INDEX}' is no index of shards; fetch it again") from error
+    for file in files:
+        if not file.is_file():
+            raise CheckpointError(
+                f"checkpoint '{folder}' has no {file.name}; its weights must be {SINGLE}, or the shards that "
+                f"{INDEX} lists"
+            )
+    return files
+
+
+@contextmanager
+def _open(file: Path) -> Iterator[Any]:
+    try:
+        opened = safe_open(file, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"'{file}' is truncated or not a safetensors file ({error}); fetch it again"
+        ) from error
+    with opened as tensors:
+        yield tensors
+
+
+def _read(file: Path, tensors: Any, name: str) -> Tensor:
+    try:
+        tensor = tensors.get_tensor(name)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"'{file}': tensor {name} cannot be read ({error}); fetch it again") from error
+    assert isinstance(tensor, Tensor)
+    return tensor
+
+
+def _check(file: Path, name: str, shape: tuple[int, ...], expected: dict[str, torch.Size]) -> None:
+    if name not in expected:
+        raise CheckpointError(
+            f"'{file}' holds a surplus tensor {name}, which config.json has no place for; "
+            "config.json and weights must be of one model"
+        )
+    if shape != expected[name]:
+        raise CheckpointError(
+            f"'{file}': tensor {name} has shape {list(shape)}, but config.json asks for "
+            f"{list(expected[name])}; config.json and weights must be of one model"
+        )
+
+
+def _place(model: Qwen3ForCausalLM, name: str, tensor: Tensor) -> None:
+    module_name, _, leaf = name.rpartition(".")
+    setattr(model.get_submodule(module_name), leaf, torch.nn.Parameter(tensor, requires_grad=False))
+
+
+def _list(names: list[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"tensor{'s' if len(names) > 1 else ''} " + ", ".join(names[:most]) + more
