@@ -1,0 +1,234 @@
+"""Rows of a hub data set at a pinned revision, or of a local mirror of it."""
+
+import csv
+import gzip
+import hashlib
+import json
+import os
+import sys
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qwen3_eval.errors import DataError
+
+Row = Mapping[str, Any]
+
+MIRROR_VARIABLE = "QWEN3_EVAL_DATA"
+_SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet", ".csv")
+_LAYOUT = "<hub id>/<config>/<split>.jsonl[.gz], .parquet or .csv"
+_HUB_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Checked rows. `origin` is "hub" or "mirror:<path>"; `notes` say where they differ from the card."""
+
+    rows: tuple[Row, ...]
+    fingerprint: str
+    origin: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Where rows come from: the mirror at `root`, else at $QWEN3_EVAL_DATA, else the hub.
+
+    `allow_partial` takes a mirror that lacks rows, or whose content differs from the card's; it is noted.
+    """
+
+    root: Path | None = None
+    allow_partial: bool = False
+
+    @property
+    def mirror(self) -> Path | None:
+        """The mirror in use, None for the hub."""
+        named = self.root or os.environ.get(MIRROR_VARIABLE)
+        return Path(named).expanduser() if named else None
+
+    def rows(
+        self,
+        hub_id: str,
+        config: str,
+        split: str,
+        revision: str | None,
+        expected_rows: int,
+        columns: Sequence[str],
+        fingerprint: str | None = None,
+        partial: bool = False,
+    ) -> Rows:
+        """Returns the rows of one split, in order, with at least `columns`.
+
+        `fingerprint` is the content that the task was checked with. A mirror must match it; the hub is held
+        to `revision` instead, and other content is noted. `partial` lets any subset of the rows pass.
+        Raises DataError where the rows cannot be had or are not as promised.
+        """
+        name = f"{hub_id} {config}/{split}"
+        mirror = self.mirror
+        if mirror is None:
+            rows, origin = _read_hub(hub_id, config, split, revision), "hub"
+        else:
+            path = _find_mirror_file(mirror, hub_id, config, split)
+            rows, origin = list(_read_file(path)), f"mirror:{path}"
+            name = f"{name} ({path})"
+        _check_columns(rows, columns, name)
+        lenient = partial or self.allow_partial
+        notes = [_check_count(len(rows), expected_rows, lenient, name)]
+        found = fingerprint_rows(rows, columns)
+        if fingerprint is not None and found != fingerprint and len(rows) == expected_rows:
+            note = f"content {found[:12]}… is not the card's {fingerprint[:12]}…"
+            if not lenient and mirror is not None:
+                raise DataError(
+                    f"{name}: {note}; mend the mirror, or take it as it is with data.allow_partial=true"
+                )
+            notes.append(note)
+        return Rows(tuple(rows), found, origin, tuple(filter(None, notes)))
+
+
+def fingerprint_rows(rows: Iterable[Row], columns: Sequence[str]) -> str:
+    """Returns the sha256 of the rows' `columns`, in row order, as canonical JSON lines.
+
+    Columns that a task does not read are left out, as mirrors may lack them; numbers count as their text,
+    so that a CSV, which knows only text, has the fingerprint of the same rows in parquet.
+    """
+    digest = hashlib.sha256()
+    for row in rows:
+        kept = {c: row[c] if isinstance(row[c], str | list | dict) else str(row[c]) for c in columns}
+        line = json.dumps(kept, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+        digest.update(line.encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _check_columns(rows: Sequence[Row], columns: Sequence[str], name: str) -> None:
+    for number, row in enumerate(rows):
+        missing = [c for c in columns if c not in row]
+        if missing:
+            raise DataError(
+                f"{name}: row {number} lacks {', '.join(map(repr, missing))}; it has "
+                f"{', '.join(map(repr, row)) or 'no columns'}; the task reads {', '.join(map(repr, columns))}"
+            )
+
+
+def _check_count(got: int, expected: int, lenient: bool, name: str) -> str:
+    """Returns a note on a subset, or an empty string where the count is right."""
+    if got == expected:
+        return ""
+    if 0 < got < expected and lenient:
+        return f"partial: {got:,} of {expected:,} rows"
+    hint = "; a subset passes with data.allow_partial=true" if 0 < got < expected else ""
+    raise DataError(f"{name}: {got:,} rows, where the task has {expected:,}{hint}")
+
+
+def _find_mirror_file(root: Path, hub_id: str, config: str, split: str) -> Path:
+    if not root.is_dir():
+        raise DataError(
+            f"the data mirror {root} is not a folder; set data.root (or ${MIRROR_VARIABLE}) to one laid out "
+            f"{_LAYOUT}, or unset both to read from the hub"
+        )
+    stem = root / hub_id / config / split
+    for suffix in _SUFFIXES:
+        path = stem.with_name(stem.name + suffix)
+        if path.is_file():
+            return path
+    raise DataError(
+        f"the data mirror {root} has no {hub_id}/{config}/{split}{{{','.join(_SUFFIXES)}}}; "
+        f"{_describe_nearest(root, hub_id, config)}; add the file, or unset data.root (and "
+        f"${MIRROR_VARIABLE}) to read from the hub"
+    )
+
+
+def _describe_nearest(root: Path, hub_id: str, config: str) -> str:
+    """Says what the deepest folder that exists on the way to the file holds."""
+    for folder in (root / hub_id / config, root / hub_id):
+        if folder.is_dir():
+            return f"{folder} holds {_join(p.name for p in folder.iterdir())}"
+    return f"it holds {_join(f'{p.parent.name}/{p.name}' for p in root.glob('*/*') if p.is_dir())}"
+
+
+def _join(names: Iterable[str], most: int = 20) -> str:
+    ordered = sorted(names)
+    more = f" and {len(ordered) - most} more" if len(ordered) > most else ""
+    return (", ".join(ordered[:most]) or "nothing") + more
+
+
+def _read_file(path: Path) -> Iterator[dict[str, Any]]:
+    if path.suffix == ".parquet":
+        yield from _read_parquet(path)
+    elif path.suffix == ".csv":
+        csv.field_size_limit(sys.maxsize)
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            yield from csv.DictReader(lines)
+    else:
+        yield from _read_jsonl(path)
+
+
+def _read_parquet(path: Path) -> list[dict[str, Any]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        rows: list[dict[str, Any]] = pyarrow.parquet.read_table(path).to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{path} is not a readable parquet file ({error}); fetch it again") from error
+    return rows
+
+
+def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    number = 0
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if not line.strip():
+                    continue
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise DataError(
+                        f"{path}, line {number}: got {line[:60]!r}, expected one JSON object a line"
+                    )
+                yield row
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(
+            f"{path} is damaged after line {number}: {error}; fetch it again, or unpack it to .jsonl"
+        ) from error
+    except ValueError as error:  # torn JSON, or bytes that are not UTF-8
+        raise DataError(f"{path}, line {number} is torn: {error}; fetch the file again") from error
+
+
+def _read_hub(hub_id: str, config: str, split: str, revision: str | None) -> list[dict[str, Any]]:
+    """Reads through `datasets`: from its cache where it has the rows, even with no hub in reach."""
+    import datasets  # type: ignore[import-untyped]  # it carries no types
+
+    offline = datasets.config.HF_HUB_OFFLINE
+    try:
+        # Without a hub `datasets` retries for half a minute before it looks in its cache; this lets it look
+        # there at once.
+        datasets.config.HF_HUB_OFFLINE = offline or not _hub_answers(hub_id, revision)
+        table = datasets.load_dataset(hub_id, config, split=split, revision=revision)
+    except (
+        Exception
+    ) as error:  # its errors share no type of their own; whatever it is, the rows are not there
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise DataError(
+            f"{hub_id} {config}/{split} at revision {revision or 'main'} cannot be read from the hub "
+            f"({reason}), and no local mirror is set; set data.root=FOLDER (or ${MIRROR_VARIABLE}), laid out "
+            f"{_LAYOUT}, or see to the connection"
+        ) from error
+    finally:
+        datasets.config.HF_HUB_OFFLINE = offline
+    return [dict(row) for row in table]
+
+
+def _hub_answers(hub_id: str, revision: str | None) -> bool:
+    """True where the hub answers at all; what it refuses, `datasets` is refused again, with the reason."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        HfApi().dataset_info(hub_id, revision=revision, timeout=_HUB_TIMEOUT_S)
+    except HfHubHTTPError:
+        return True
+    except Exception:  # httpx's errors, by the version of httpx that huggingface_hub carries
+        return False
+    return True

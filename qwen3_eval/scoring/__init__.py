@@ -1,0 +1,1 @@
+"""Scorers: from a sample and the text of an answer to a verdict."""
