@@ -1,0 +1,146 @@
+"""A run from settings to report: what `sweep`, `score` and `report` do."""
+
+import asyncio
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from qwen3_eval.budget import parse_budget
+from qwen3_eval.chat import Chat, Decoder, load_chat
+from qwen3_eval.config import ReportConfig, ScoreConfig, SweepConfig
+from qwen3_eval.engine.start import start_engine
+from qwen3_eval.errors import INTERRUPTED, ConfigError, QwenEvalError, StoreError, did_you_mean
+from qwen3_eval.progress import show_progress
+from qwen3_eval.score import read_records, score_answers
+from qwen3_eval.store import Store
+from qwen3_eval.study import Study, as_list, default_folder, describe_run, read_study, utc_now
+from qwen3_eval.sweep import Plan, Questions, run_sweep
+from qwen3_eval.task import load_task, select
+
+
+def sweep(config: SweepConfig) -> int:
+    """Generates, scores and reports; the same command on the same run.dir goes on where it stopped."""
+    study = read_study(config)
+    # Before the run folder is touched: a model without a usable tokenizer leaves no half-made run.
+    chat = load_chat(study.checkpoint.path, study.checkpoint.revision)
+    folder = Path(config.run.dir or default_folder(study))
+    with Store.open(folder, create=True) as store:
+        run = describe_run(config, study, store.read_run(), folder)
+        store.write_run(run | {"status": "running"})
+        try:
+            asyncio.run(_generate(config, study, chat, store, run))
+            scorers = {task.name: task.score for task, _ in study.tasks}
+            score_answers(store, scorers, _read_decoder(store))
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            store.write_run(run | {"status": "stopped"})
+            print(
+                f"\nstopped; what was generated is kept in {folder}: the same command goes on",
+                file=sys.stderr,
+            )
+            return INTERRUPTED
+        except QwenEvalError:
+            with suppress(StoreError):  # on a full disk the first error is the one to tell
+                store.write_run(run | {"status": "stopped"})
+            raise
+        run = run | {"status": "done", "finished": utc_now()}
+        store.write_run(run)
+        return _write_report(store, run)
+
+
+def score(config: ScoreConfig) -> int:
+    """Scores a run's stored answers anew, and reports."""
+    with Store.open(_folder(config)) as store:
+        run = _read_run(store)
+        names = [str(t) for t in as_list(config.task)] or list(run["tasks"])
+        for name in names:
+            if name not in run["tasks"]:
+                raise ConfigError(
+                    f"task '{name}' is not in run.dir='{store.folder}'{did_you_mean(name, run['tasks'])} "
+                    f"it holds: {', '.join(run['tasks'])}"
+                )
+            store.clear_verdicts(name)
+        n = score_answers(store, {name: load_task(name).score for name in names}, _read_decoder(store))
+        print(f"scored {n:,} answers", file=sys.stderr)
+        return _write_report(store, run)
+
+
+def report(config: ReportConfig) -> int:
+    """Writes a run's tables, figures and page anew, also while a sweep is still writing it."""
+    store = Store.read(_folder(config))
+    try:
+        return _write_report(store, _read_run(store))
+    finally:
+        store.close()
+
+
+async def _generate(config: SweepConfig, study: Study, chat: Chat, store: Store, run: dict[str, Any]) -> None:
+    store.write_meta("tokenizer.json", chat.decoder.tokenizer_json)
+    store.write_meta("stop_text", study.stop_text)
+    plan = Plan(
+        questions=[
+            Questions(
+                task.name,
+                select(loaded.samples, config.limit, study.shard),
+                config.repeats or task.repeats,
+                config.max_output_tokens or task.max_output_tokens,
+            )
+            for task, loaded in study.tasks
+        ],
+        modes=study.modes,
+        budgets=study.budgets,
+        sampling=study.sampling,
+        strategy=study.strategy,
+        stop_ids=chat.encode(study.stop_text),
+        max_answer_tokens=config.max_answer_tokens,
+        seed=config.seed,
+        concurrency=config.sweep.concurrency,
+    )
+    if study.strategy_reason:
+        print(f"sweep.strategy=independent: {study.strategy_reason}", file=sys.stderr)
+    print(f"starting {config.engine.name} with {study.model_name} ...", file=sys.stderr, flush=True)
+    engine = await start_engine(config.engine, study.checkpoint, config.model.impl, chat, store.folder)
+    try:
+        run["engine"] = dict(engine.describe())
+        store.write_run(run | {"status": "running"})
+        store.start_session(engine.describe())
+        with show_progress(plan.n_rollouts) as progress:
+            await run_sweep(plan, chat, engine, store, progress)
+        print(progress.describe(), file=sys.stderr)
+    finally:
+        await engine.close()
+
+
+def _write_report(store: Store, run: dict[str, Any]) -> int:
+    from qwen3_eval.report.tables import print_summary, read_summary
+    from qwen3_eval.report.texts import read_texts
+    from qwen3_eval.report.write import write_report
+
+    budgets = [parse_budget(b) for b in run["budgets"]]
+    texts = read_texts(store, _read_decoder(store), budgets)
+    metrics = {name: task["metric"] for name, task in run["tasks"].items()}
+    paths = write_report(read_records(store, budgets), run, texts, store.folder, metrics)
+    print_summary(read_summary(str(paths[0])))
+    page = next(p for p in paths if p.suffix == ".html")
+    print(f"\nreport: {page}")
+    return 0
+
+
+def _folder(config: ScoreConfig | ReportConfig) -> Path:
+    if not config.run.dir:
+        raise ConfigError("run.dir= is missing; name the folder of a run, as run.dir=runs/nano-chain")
+    return Path(config.run.dir)
+
+
+def _read_run(store: Store) -> dict[str, Any]:
+    run = store.read_run()
+    if run is None:
+        raise StoreError(f"run.dir='{store.folder}' has no run.json; it is no run, or was never started")
+    return run
+
+
+def _read_decoder(store: Store) -> Decoder:
+    tokenizer = store.read_meta("tokenizer.json")
+    if tokenizer is None:
+        raise StoreError(f"run.dir='{store.folder}' was never started: no tokenizer is stored in it")
+    return Decoder(tokenizer)

@@ -1,0 +1,52 @@
+"""What several tests of sweeps share: running one, and reading back what it generated."""
+
+from pathlib import Path
+
+from conftest import RunningVllm
+
+from qwen3_eval.budget import Ending, find_ending, parse_budget
+from qwen3_eval.chat import Chat
+from qwen3_eval.store import Store
+from qwen3_eval.sweep import Plan, run_sweep
+from qwen3_eval.types import Budget, Generation
+
+Response = tuple[int, ...]
+
+
+class Silent:
+    """A progress display that shows nothing."""
+
+    def on_generation(self, generation: Generation, ending: Ending | None) -> None: ...
+    def on_rollout(self, *, reused: bool) -> None: ...
+
+
+def sweep_on(vllm: RunningVllm, chat: Chat, plan: Plan, folder: Path) -> None:
+    """Runs a sweep on the session's engine, into a run folder."""
+    with Store.open(folder, create=True) as store:
+        store.write_meta("tokenizer.json", chat.decoder.tokenizer_json)
+        store.start_session(vllm.engine.describe())
+        vllm.run(run_sweep(plan, chat, vllm.engine, store, Silent()), timeout_s=1200)
+
+
+def read_responses(folder: Path, plan: Plan) -> dict[tuple[str, int, Budget], Response]:
+    """Returns the whole response of each (sample, repeat, budget), as a run at that budget alone gives it.
+
+    Only thinking rollouts are read, of models whose template leaves `<think>` to them.
+    """
+    query = (
+        "SELECT r.id, r.lane, r.repeat, r.thinking_limit, s.sample_id "
+        "FROM rollouts r JOIN samples s ON s.id = r.sample WHERE r.mode = 'thinking'"
+    )
+    found: dict[tuple[str, int, Budget], Response] = {}
+    with Store.read(folder) as store:
+        for row in list(store.query(query)):
+            trace, raw = store.read_trace(row["id"], 0), store.read_trace_ids(row["id"])
+            for budget in [parse_budget(row["lane"])] if row["lane"] else plan.budgets:
+                ending = find_ending(trace, budget, row["thinking_limit"])
+                assert ending is not None
+                assert ending.answered, f"{row['sample_id']} is unclosed at {budget}"
+                answer = store.read_answer(row["id"], ending)
+                assert answer is not None
+                kept = raw[: 1 + ending.thinking_tokens] + plan.stop_ids if ending.forced else raw
+                found[row["sample_id"], row["repeat"], budget] = kept + answer.ids
+    return found
