@@ -1,0 +1,1 @@
+"""Templates, the matplotlib style and published scores."""

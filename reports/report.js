@@ -1,0 +1,315 @@
+"use strict";
+// The reader for single questions. Texts come from a model: they are only ever set through textContent.
+(() => {
+  const ROW_HEIGHT = 56; // as in report.css
+  const MARGIN_ROWS = 8; // drawn above and below what is visible
+  const KEPT_BLOCKS = 12; // inflated blocks of texts that are kept
+  const OUTCOMES = { correct: "✓ correct", incorrect: "✗ incorrect", no_answer: "∅ no answer", error: "! error" };
+  const $ = (id) => document.getElementById(id);
+
+  function make(tag, className, text) {
+    const element = document.createElement(tag);
+    if (className) element.className = className;
+    if (text !== undefined) element.textContent = text;
+    return element;
+  }
+
+  async function inflate(script) {
+    const bytes = Uint8Array.from(atob(script.textContent), (c) => c.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return new Response(stream).json();
+  }
+
+  // ---- Texts: one block is inflated when one of its records is wanted.
+  const blocks = [...document.querySelectorAll("script.block")].map((script) => ({
+    script, first: Number(script.dataset.first), count: Number(script.dataset.count), texts: null,
+  }));
+  const kept = [];
+
+  function openBlock(block) {
+    if (!block.texts) {
+      block.texts = inflate(block.script);
+      kept.push(block);
+      if (kept.length > KEPT_BLOCKS) kept.shift().texts = null;
+    }
+    return block.texts;
+  }
+
+  async function readText(place) {
+    const block = blocks.find((b) => place < b.first + b.count);
+    return (await openBlock(block))[place - block.first];
+  }
+
+  // ---- The index: columns, one entry per record.
+  let col, budgetNames, stopText;
+  let shown = []; // the records that pass the filters
+  let selected = -1; // a record, not a place in `shown`
+
+  const budgetName = (i) => (col.mode[i] === "thinking" ? budgetNames.get(String(col.budget[i])) : "non-thinking");
+  const label = (i) => `${col.task[i]} ${col.sample_id[i]}`;
+
+  function fill(select, all, options) {
+    select.append(new Option(all, ""));
+    for (const [value, text] of options) select.append(new Option(text, value));
+  }
+
+  const pairs = (values) => [...new Set(values)].map((v) => [v, v]);
+
+  let search = 0; // the latest search; an older one stops when it sees a newer number
+  async function applyFilters() {
+    const mine = ++search;
+    const form = $("filters").elements;
+    const query = form.query.value.trim().toLowerCase();
+    const passes = [];
+    for (let i = 0; i < col.task.length; i++) {
+      if (form.task.value && col.task[i] !== form.task.value) continue;
+      if (form.mode.value && col.mode[i] !== form.mode.value) continue;
+      if (form.budget.value && String(col.budget[i]) !== form.budget.value) continue;
+      if (form.outcome.value && col.outcome[i] !== form.outcome.value) continue;
+      passes.push(i);
+    }
+    const found = query ? await searchTexts(passes, query, mine) : passes;
+    if (mine !== search) return;
+    shown = found;
+    $("list").scrollTop = 0;
+    $("status").textContent = `${shown.length.toLocaleString("en")} of ${col.task.length.toLocaleString("en")} records`;
+    if (!shown.includes(selected)) await open(shown.length ? shown[0] : -1);
+    reveal(shown.indexOf(selected));
+    draw();
+  }
+
+  async function searchTexts(candidates, query, mine) {
+    const has = (text) => text != null && String(text).toLowerCase().includes(query);
+    const hits = [];
+    const wanted = new Map(); // block -> the candidates whose texts are in it
+    for (const i of candidates) {
+      if (has(label(i)) || has(col.extracted[i]) || has(col.target[i]) || has(col.reason[i])) hits.push(i);
+      else {
+        const block = blocks.find((b) => col.text[i] < b.first + b.count);
+        if (!wanted.has(block)) wanted.set(block, []);
+        wanted.get(block).push(i);
+      }
+    }
+    let done = 0;
+    for (const [block, records] of wanted) {
+      $("status").textContent = `Searching … ${Math.round((100 * done++) / wanted.size)} %`;
+      const texts = await openBlock(block);
+      if (mine !== search) return [];
+      const common = new Map(); // records of one trace share prompt and thinking
+      for (const i of records) {
+        const text = texts[col.text[i] - block.first];
+        if (!text) continue;
+        if (!common.has(text)) common.set(text, has(text.prompt) || has(text.thinking));
+        if (common.get(text) || has(text.answers[col.completion_key[i]])) hits.push(i);
+      }
+    }
+    return hits.sort((a, b) => a - b);
+  }
+
+  // ---- The list: only the rows in view exist.
+  function draw() {
+    const list = $("list");
+    const rows = $("rows");
+    rows.style.height = `${shown.length * ROW_HEIGHT}px`;
+    const first = Math.max(0, Math.floor(list.scrollTop / ROW_HEIGHT) - MARGIN_ROWS);
+    const last = Math.min(shown.length, Math.ceil((list.scrollTop + list.clientHeight) / ROW_HEIGHT) + MARGIN_ROWS);
+    const drawn = document.createDocumentFragment();
+    for (let place = first; place < last; place++) drawn.append(drawRow(place));
+    rows.replaceChildren(drawn);
+    if (shown.includes(selected)) list.setAttribute("aria-activedescendant", `row-${selected}`);
+    else list.removeAttribute("aria-activedescendant");
+  }
+
+  function drawRow(place) {
+    const i = shown[place];
+    const row = make("div", "row");
+    row.id = `row-${i}`;
+    row.dataset.record = i;
+    row.style.top = `${place * ROW_HEIGHT}px`;
+    row.setAttribute("role", "option");
+    row.setAttribute("aria-selected", String(i === selected));
+    row.setAttribute("aria-posinset", place + 1);
+    row.setAttribute("aria-setsize", shown.length);
+    const title = make("div");
+    title.append(make("bdi", "", label(i)), make("span", "", ` · ${budgetName(i)}`));
+    if (col.repeat[i]) title.append(` · repeat ${col.repeat[i] + 1}`);
+    const detail = make("div", "soft");
+    detail.append(make("span", `outcome ${col.outcome[i]}`, OUTCOMES[col.outcome[i]]));
+    if (col.forced[i]) detail.append(" · forced");
+    if (col.truncated[i]) detail.append(" · truncated");
+    if (col.extracted[i] != null) detail.append(" · ", make("bdi", "", col.extracted[i].slice(0, 80)));
+    row.append(title, detail);
+    return row;
+  }
+
+  function reveal(place) {
+    if (place < 0) return;
+    const list = $("list");
+    const top = place * ROW_HEIGHT;
+    if (top < list.scrollTop) list.scrollTop = top;
+    else if (top + ROW_HEIGHT > list.scrollTop + list.clientHeight) list.scrollTop = top + ROW_HEIGHT - list.clientHeight;
+  }
+
+  function step(event) {
+    const page = Math.max(1, Math.floor($("list").clientHeight / ROW_HEIGHT) - 1);
+    const place = shown.indexOf(selected);
+    const to = {
+      ArrowDown: place + 1, ArrowUp: place - 1, PageDown: place + page, PageUp: place - page, Home: 0, End: shown.length - 1,
+    }[event.key];
+    if (to === undefined || !shown.length) return;
+    event.preventDefault();
+    open(shown[Math.min(shown.length - 1, Math.max(0, to))]);
+  }
+
+  // ---- The record.
+  async function open(i) {
+    selected = i;
+    reveal(shown.indexOf(i));
+    draw();
+    const pane = $("record");
+    if (i < 0) {
+      pane.replaceChildren(make("p", "soft", "No record passes these filters."));
+      return;
+    }
+    const text = await readText(col.text[i]);
+    if (i !== selected) return; // a quicker choice came in between
+    pane.replaceChildren(...drawRecord(i, text));
+    pane.scrollTop = 0;
+  }
+
+  function drawRecord(i, text) {
+    const title = make("h3");
+    title.append(make("bdi", "", label(i)), ` · ${budgetName(i)} `, make("span", `outcome ${col.outcome[i]}`, OUTCOMES[col.outcome[i]]));
+    const back = make("button", "", "Back to the list");
+    back.id = "back";
+    back.type = "button";
+    back.onclick = () => { $("filters").scrollIntoView(); $("list").focus({ preventScroll: true }); };
+    const parts = [title, back, drawSiblings(i), drawFacts(i)];
+    if (!text) {
+      parts.push(make("p", "soft", "The texts of this record are left out to keep the page small; they are in samples.parquet."));
+      return parts;
+    }
+    if (text.clipped) parts.push(make("p", "soft", "A long text is clipped here; all of it is in samples.parquet."));
+    const jumps = make("div", "jumps");
+    parts.push(jumps, make("h3", "", "Prompt"), makeText(text.prompt));
+    if (text.thinking) {
+      const thinking = drawThinking(i, text);
+      parts.push(make("h3", "", "Thinking"), thinking);
+      addJump(jumps, "to the cut", thinking.querySelector(".here"));
+    }
+    const answer = text.answers[col.completion_key[i]];
+    const heading = make("h3", "", "Answer");
+    parts.push(heading, answer == null ? make("p", "soft", "None was generated.") : makeText(answer));
+    addJump(jumps, "to the answer", heading);
+    return parts;
+  }
+
+  function drawSiblings(i) {
+    const siblings = make("nav", "siblings");
+    siblings.setAttribute("aria-label", "The same question at other budgets and repeats");
+    for (let j = 0; j < col.task.length; j++) {
+      if (col.sample_id[j] !== col.sample_id[i] || col.task[j] !== col.task[i] || col.repeat[j] !== col.repeat[i]) continue;
+      const button = make("button", "", `${budgetName(j)} `);
+      button.type = "button";
+      button.append(make("span", `outcome ${col.outcome[j]}`, OUTCOMES[col.outcome[j]].split(" ")[0]));
+      button.setAttribute("aria-label", `${budgetName(j)}: ${OUTCOMES[col.outcome[j]].slice(2)}`);
+      button.setAttribute("aria-current", String(j === i));
+      button.onclick = async () => { await open(j); document.querySelector('.siblings [aria-current="true"]').focus(); };
+      siblings.append(button);
+    }
+    return siblings;
+  }
+
+  function drawFacts(i) {
+    const facts = make("dl", "facts");
+    const tokens = (n) => n.toLocaleString("en");
+    const ending = col.mode[i] !== "thinking" ? "" : col.forced[i] ? ", cut by the budget" : ", ended by the model";
+    const rows = [
+      ["read as", col.extracted[i] ?? "–"],
+      ["target", col.target[i] ?? "–"],
+      ["why", col.reason[i] || "–"],
+      ["score", col.outcome[i] === "error" ? "none: left out of the mean" : (col.score[i] ?? "–")],
+      ["thinking", `${tokens(col.thinking_tokens[i])} tokens${col.truncated[i] && !col.answer_tokens[i] ? ", never closed" : ending}`],
+      ["answer", `${tokens(col.answer_tokens[i])} tokens${col.truncated[i] ? ", truncated" : ""}`],
+    ];
+    for (const [name, value] of rows) {
+      const shownValue = make("dd", "", String(value));
+      shownValue.dir = "auto";
+      facts.append(make("dt", "", name), shownValue);
+    }
+    return facts;
+  }
+
+  function addJump(jumps, name, target) {
+    if (!target) return;
+    const button = make("button", "", name);
+    button.type = "button";
+    button.onclick = () => target.scrollIntoView({ block: "center" });
+    jumps.append(button);
+  }
+
+  function makeText(text) {
+    const element = make("pre", "text", text);
+    element.dir = "auto";
+    return element;
+  }
+
+  // The whole trace, with a line where each budget cut it; what the chosen budget did not see is dimmed.
+  function drawThinking(i, text) {
+    const pane = makeText("");
+    let from = 0;
+    let unseen = false;
+    const piece = (to) => {
+      if (to > from) pane.append(make("span", unseen ? "unused" : "", text.thinking.slice(from, to)));
+      from = Math.max(from, to);
+    };
+    for (const [budget, offset] of text.cuts) {
+      piece(Math.min(offset, text.thinking.length));
+      const here = String(budget) === String(col.budget[i]);
+      const cut = make("span", here ? "cut here" : "cut", `cut at ${budgetNames.get(String(budget)) ?? budget}`);
+      pane.append(cut);
+      if (!here) continue;
+      if (stopText) pane.append(make("ins", "stop", stopText));
+      unseen = true;
+      if (from < text.thinking.length) pane.append(make("span", "cut", "the trace goes on for larger budgets"));
+    }
+    piece(text.thinking.length);
+    return pane;
+  }
+
+  async function start() {
+    if (typeof DecompressionStream === "undefined") {
+      $("status").textContent = "This browser is too old to read single questions; the records are in samples.parquet.";
+      return;
+    }
+    const index = await inflate($("index"));
+    col = index.columns;
+    stopText = index.stop_text;
+    budgetNames = new Map(index.budgets.map(([value, name]) => [String(value), name]));
+    const form = $("filters").elements;
+    fill(form.task, "all tasks", pairs(col.task));
+    fill(form.mode, "both modes", pairs(col.mode));
+    fill(form.budget, "all budgets", index.budgets.map(([value, name]) => [value, value === 0 ? "0 (non-thinking)" : name]));
+    fill(form.outcome, "all verdicts", pairs(col.outcome).map(([value]) => [value, OUTCOMES[value]]));
+    $("filters").hidden = $("panes").hidden = false;
+    $("filters").addEventListener("submit", (event) => event.preventDefault());
+    $("filters").addEventListener("change", (event) => { if (event.target.name !== "query") applyFilters(); });
+    let typing;
+    form.query.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(applyFilters, 250); });
+    let frame = 0;
+    const redraw = () => { cancelAnimationFrame(frame); frame = requestAnimationFrame(draw); };
+    $("list").addEventListener("scroll", redraw);
+    addEventListener("resize", redraw);
+    $("list").addEventListener("keydown", step);
+    $("list").addEventListener("click", async (event) => {
+      const row = event.target.closest(".row");
+      if (!row) return;
+      await open(Number(row.dataset.record));
+      if (matchMedia("(max-width: 48rem)").matches) $("record").scrollIntoView();
+    });
+    await applyFilters();
+    document.body.dataset.ready = "true"; // the page can be used (and tested) from here on
+  }
+
+  start();
+})();
