@@ -77,11 +77,15 @@ def test_nested_equals_an_independent_run_at_each_budget(
     assert [key for key in nested if nested[key] != alone[key]] == []
 
 
-@pytest.mark.xfail(reason="some questions differ with the shipped nano; not explained yet")
 def test_nested_equals_vllms_own_thinking_budget(
     vllm: RunningVllm, chat: Chat, plan: Plan, nested: Responses
 ) -> None:
-    """vLLM's `thinking_token_budget` with the same stop text, one request each: the same ids."""
+    """vLLM's `thinking_token_budget` with the same stop text, one request each: the same ids.
+
+    But where vLLM errs. Of a stop text with words before `</think>` it takes only the whole for the end of
+    thinking. After a natural end it counts the answer on as thinking, and at the budget puts the stop text
+    in the middle of it (vLLM issue 39697, open). There its ids are ours up to that very token.
+    """
     finite = [b for b in BUDGETS if b != math.inf]
 
     async def ask(
@@ -102,4 +106,12 @@ def test_nested_equals_vllms_own_thinking_budget(
 
     own = vllm.run(ask_all(), timeout_s=1200)
     assert len(own) == N_QUESTIONS * len(finite)
-    assert [key for key, ids in own.items() if ids != nested[key]] == []
+    struck = 0
+    for key, ids in own.items():
+        ours, reached = nested[key], 1 + int(key[2])  # `<think>` stands before the budget's tokens
+        if not contains(ours, plan.stop_ids) and len(ours) > reached:
+            struck += 1
+            assert ids[: reached + len(plan.stop_ids)] == ours[:reached] + plan.stop_ids, key
+        else:
+            assert ids == ours, key
+    assert struck < len(own) / 10, "vLLM's error hides too much for this to be a proof"

@@ -133,7 +133,7 @@ def test_runs_that_disagree_are_refused(runs: Path, tmp_path: Path) -> None:
 def test_settings_that_differ_are_named(runs: Path, tmp_path: Path) -> None:
     """Runs of other seeds and sampling do not merge; nothing is written."""
     sweep(tmp_path / "other", "shard=2/3", "seed=1", "sampling=greedy")
-    with pytest.raises(StoreError, match=r"temperature \(0.6 and 0\).*seed \(0 and 1\)") as refused:
+    with pytest.raises(StoreError, match=r"temperature \(0.6 and 0.0\).*seed \(0 and 1\)") as refused:
         merge_runs(tmp_path / "out", [runs / "shard1", tmp_path / "other"])
     assert str(tmp_path / "other") in str(refused.value)
     assert not (tmp_path / "out").exists()

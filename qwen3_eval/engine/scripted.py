@@ -114,7 +114,7 @@ def default_script(encode: Callable[[str], Sequence[int]], end_id: int, thinking
 
     `encode` turns text into ids, special tokens included; `end_id` ends the turn (`<|im_end|>`). A prompt in
     which the thinking block is already closed, by the template or by a stop text, is answered directly. A
-    prompt that holds the beginning of the thoughts is gone on with, even by an engine that did not begin it.
+    prompt that holds the beginning of the response is gone on with, even by an engine that did not begin it.
     """
     think, close = tuple(encode("<think>")), tuple(encode("</think>"))
     lines = "".join(f"Line {number} of a scripted thought.\n" for number in range(1, thinking_lines + 1))
@@ -123,7 +123,7 @@ def default_script(encode: Callable[[str], Sequence[int]], end_id: int, thinking
     def script(prompt: tuple[int, ...]) -> Sequence[int]:
         opened, closed = _last(prompt, think), _last(prompt, close)
         if closed > opened:
-            return answer
+            return answer if closed + len(close) < len(prompt) else (*encode("\n\n"), *answer)
         whole = (*think, *encode("\n"), *encode(lines), *close, *encode("\n\n"), *answer)
         given = prompt[opened:] if opened >= 0 else ()
         return whole[len(given) :] if whole[: len(given)] == given else whole[len(think) :]
