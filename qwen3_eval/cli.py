@@ -27,8 +27,8 @@ COMMANDS: dict[str, tuple[str, type | None]] = {
 _GROUPS = ("model", "engine", "sampling")
 # Settings whose value is a list, so that budget=1k,4k needs no brackets.
 _LISTS = ("budget", "task", "mode")
-# Settings that hold free keys of others (engine arguments, sampling parameters): new keys are allowed.
-_OPEN = ("engine.extra.", "sampling.thinking.", "sampling.non_thinking.")
+# Settings that hold free keys of others (engine arguments, a task's options): new keys are allowed.
+_OPEN = ("engine.extra.", "sampling.thinking.", "sampling.non_thinking.", "options.")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -91,6 +91,7 @@ class SweepConfig:
     stop_text: str = _setting("docs", "what a forced end inserts: docs, report, or a text with </think>")
     max_answer_tokens: int = _setting(4096, "tokens reserved for the answer after </think>")
     max_output_tokens: int | None = _setting(None, "tokens of thinking at inf; by default the task's own")
+    options: dict[str, Any] = _setting({}, "a task's own, as options.mmlu_redux.policy=ok; see `tasks NAME`")
     model: ModelConfig = _setting(ModelConfig, "the checkpoint")
     engine: EngineConfig = _setting(EngineConfig, "what generates")
     sampling: SamplingConfig = _setting(SamplingConfig, "how each mode samples")

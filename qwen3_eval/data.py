@@ -24,12 +24,19 @@ _HUB_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True)
 class Rows:
-    """Checked rows. `origin` is "hub" or "mirror:<path>"; `notes` say where they differ from the card."""
+    """Checked rows. `origin` is "hub" or "mirror:<path>"; `notes` say where they differ from the card.
+
+    `ids` name the rows by number, from 0, after the config where there are several: `anatomy/17`.
+    """
 
     rows: tuple[Row, ...]
+    ids: tuple[str, ...]
     fingerprint: str
     origin: str
     notes: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[tuple[str, Row]]:
+        return zip(self.ids, self.rows, strict=True)
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class DataSource:
     def rows(
         self,
         hub_id: str,
-        config: str,
+        config: str | Sequence[str],
         split: str,
         revision: str | None,
         expected_rows: int,
@@ -59,32 +66,57 @@ class DataSource:
         fingerprint: str | None = None,
         partial: bool = False,
     ) -> Rows:
-        """Returns the rows of one split, in order, with at least `columns`.
+        """Returns the rows of one split, in order, with at least `columns`; of several configs, one by one.
 
         `fingerprint` is the content that the task was checked with. A mirror must match it; the hub is held
-        to `revision` instead, and other content is noted. `partial` lets any subset of the rows pass.
-        Raises DataError where the rows cannot be had or are not as promised.
+        to `revision` instead, and other content is noted. `partial` lets any subset of the rows pass, and of
+        several configs any that are there. Raises DataError where the rows cannot be had or are not as
+        promised.
         """
-        name = f"{hub_id} {config}/{split}"
-        mirror = self.mirror
-        if mirror is None:
-            rows, origin = _read_hub(hub_id, config, split, revision), "hub"
-        else:
-            path = _find_mirror_file(mirror, hub_id, config, split)
-            rows, origin = list(_read_file(path)), f"mirror:{path}"
-            name = f"{name} ({path})"
-        _check_columns(rows, columns, name)
         lenient = partial or self.allow_partial
+        configs = [config] if isinstance(config, str) else list(config)
+        rows: list[Row] = []
+        ids: list[str] = []
+        absent: list[str] = []
+        name, origin = f"{hub_id} {configs[0]}/{split}", "hub"
+        for number, part in enumerate(configs):
+            try:
+                found, origin, where = self._read(hub_id, part, split, revision)
+            except DataError:
+                # One that is not there may be left out of a subset; where none is, that is the error to tell.
+                if len(configs) == 1 or not lenient or (number == len(configs) - 1 and not rows):
+                    raise
+                absent.append(part)
+                continue
+            _check_columns(found, columns, where)
+            rows += found if len(configs) == 1 else [{"config": part, **row} for row in found]
+            ids += [str(i) if len(configs) == 1 else f"{part}/{i}" for i in range(len(found))]
+            name = where
+        if len(configs) > 1:
+            name = f"{hub_id} {split}, {len(configs)} configs"
+            origin = origin if origin == "hub" else f"mirror:{self.mirror}/{hub_id}"
         notes = [_check_count(len(rows), expected_rows, lenient, name)]
-        found = fingerprint_rows(rows, columns)
-        if fingerprint is not None and found != fingerprint and len(rows) == expected_rows:
-            note = f"content {found[:12]}… is not the card's {fingerprint[:12]}…"
-            if not lenient and mirror is not None:
+        if absent:
+            notes.append(f"absent: {_join(absent)}")
+        digest = fingerprint_rows(rows, columns)
+        if fingerprint is not None and digest != fingerprint and len(rows) == expected_rows:
+            note = f"content {digest[:12]}… is not the card's {fingerprint[:12]}…"
+            if not lenient and self.mirror is not None:
                 raise DataError(
                     f"{name}: {note}; mend the mirror, or take it as it is with data.allow_partial=true"
                 )
             notes.append(note)
-        return Rows(tuple(rows), found, origin, tuple(filter(None, notes)))
+        return Rows(tuple(rows), tuple(ids), digest, origin, tuple(filter(None, notes)))
+
+    def _read(
+        self, hub_id: str, config: str, split: str, revision: str | None
+    ) -> tuple[list[dict[str, Any]], str, str]:
+        """Returns the rows of one config, their origin, and what errors call them."""
+        name = f"{hub_id} {config}/{split}"
+        if self.mirror is None:
+            return _read_hub(hub_id, config, split, revision), "hub", name
+        path = _find_mirror_file(self.mirror, hub_id, config, split)
+        return list(_read_file(path)), f"mirror:{path}", f"{name} ({path})"
 
 
 def fingerprint_rows(rows: Iterable[Row], columns: Sequence[str]) -> str:

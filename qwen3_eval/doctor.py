@@ -194,7 +194,7 @@ def _check_rows(config: SweepConfig, hub_answers: bool) -> Iterator[Finding]:
             elsewhere.append(name)
             continue
         try:
-            loaded = task.load(source)
+            loaded = task.load(source, config.options.get(name, {}))
         except DataError as error:
             yield Finding(_weight(asked), f"task {name}", str(error))
         else:

@@ -74,6 +74,9 @@ def _print_card(task: Task) -> None:
     """Everything the card says, and one question as the model is asked it."""
     print(f"{task.name}\n")
     facts = asdict(task.card) | {"max_output_tokens": task.max_output_tokens, "repeats": task.repeats}
+    for option in task.options:
+        allowed = f" ({', '.join(map(str, option.allowed))})" if option.allowed else ""
+        facts[f"options.{task.name}.{option.name}"] = f"{option.default}{allowed}"
     for name, value in facts.items():
         shown = ", ".join(value) if isinstance(value, tuple) else value
         if shown not in ("", None, False):

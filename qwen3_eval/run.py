@@ -118,8 +118,7 @@ def _write_report(store: Store, run: dict[str, Any]) -> int:
 
     budgets = [parse_budget(b) for b in run["budgets"]]
     texts = read_texts(store, _read_decoder(store), budgets)
-    metrics = {name: task["metric"] for name, task in run["tasks"].items()}
-    paths = write_report(read_records(store, budgets), run, texts, store.folder, metrics)
+    paths = write_report(read_records(store, budgets), run, texts, store.folder)
     print_summary(read_summary(str(paths[0])))
     page = next(p for p in paths if p.suffix == ".html")
     print(f"\nreport: {page}")

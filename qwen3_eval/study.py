@@ -36,6 +36,7 @@ class Study:
     tasks: tuple[tuple[Task, Loaded], ...]
     checkpoint: Checkpoint
     model_name: str
+    options: Mapping[str, Mapping[str, Any]]  # every option of each task, as it is in force
     shard: tuple[int, int] = (1, 1)  # (k, n): the k-th of n parts of the questions
 
 
@@ -63,9 +64,26 @@ def read_study(config: SweepConfig) -> Study:
     _check_context(config, budgets, checkpoint)
     check_engine(config.engine, checkpoint, config.model.impl)
     source = DataSource(Path(config.data.root) if config.data.root else None, config.data.allow_partial)
-    loaded = tuple((task, task.load(source)) for task in tasks)
+    options = _read_options(config, tasks)
+    loaded = tuple((task, task.load(source, options[task.name])) for task in tasks)
     name = config.model.name or config.model.path.rstrip("/").rpartition("/")[2]
-    return Study(modes, budgets, sampling, strategy, reason, stop_text, loaded, checkpoint, name, shard)
+    return Study(
+        modes, budgets, sampling, strategy, reason, stop_text, loaded, checkpoint, name, options, shard
+    )
+
+
+def _read_options(config: SweepConfig, tasks: Sequence[Task]) -> dict[str, dict[str, Any]]:
+    """Returns every option of each task. Raises ConfigError for one of a task that is not asked."""
+    names = [task.name for task in tasks]
+    for name, given in config.options.items():
+        if name not in names:
+            raise ConfigError(
+                f"options.{name} is of no task that is asked{did_you_mean(name, names)} asked: "
+                f"{', '.join(names)}"
+            )
+        if not isinstance(given, Mapping):
+            raise ConfigError(f"options.{name}={given!r} names no option; write options.{name}.NAME=VALUE")
+    return {task.name: task.read_options(config.options.get(task.name, {})) for task in tasks}
 
 
 def _read_modes(config: SweepConfig) -> tuple[tuple[Mode, ...], tuple[Budget, ...]]:
@@ -156,6 +174,7 @@ def describe_run(
     for mode, sampling in study.sampling.items():
         identity |= {f"sampling.{mode.replace('-', '_')}.{k}": v for k, v in sampling.as_dict().items()}
     identity |= {f"data.fingerprint of {task.name}": loaded.fingerprint for task, loaded in study.tasks}
+    identity |= {f"options.{task}": dict(chosen) for task, chosen in study.options.items()}
     before: dict[str, Any] = earlier or {"identity": {}, "budgets": [], "modes": [], "tasks": {}}
     differing = [
         f"{name} (there {before['identity'][name]!r}, now {value!r})"
@@ -192,6 +211,8 @@ def describe_run(
         | {
             task.name: {
                 "metric": task.metric,
+                "average": task.average,
+                "notes": list(loaded.notes),
                 "questions": len(select(loaded.samples, config.limit, study.shard)),
                 "repeats": config.repeats or task.repeats,
                 "fingerprint": loaded.fingerprint,

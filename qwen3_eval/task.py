@@ -2,19 +2,22 @@
 
 import hashlib
 import importlib
+import inspect
 import json
+import math
 import pkgutil
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache, cached_property
+from typing import Any, Literal, get_args, get_origin
 
-from qwen3_eval.data import DataSource, Row
+from qwen3_eval.data import DataSource
 from qwen3_eval.errors import ConfigError, did_you_mean
 from qwen3_eval.types import Sample, Verdict
 
 Scorer = Callable[[Sample, str], Verdict]
-RowReader = Callable[[Row, str], Sample]
-Generator = Callable[[], Iterable[Sample]]
+RowReader = Callable[..., Sample | None]
+Generator = Callable[..., Iterable[Sample]]
 
 _TASKS_PACKAGE = "qwen3_eval.tasks"
 
@@ -23,8 +26,9 @@ _TASKS_PACKAGE = "qwen3_eval.tasks"
 class Card:
     """What a reader needs to know of a task to trust, cite and repeat its score.
 
-    `fingerprint` is the content of the complete rows (`data.fingerprint_rows` over `columns`). `partial`
-    tells that a subset is all there is to be had. A procedural task leaves the fields of the hub empty.
+    `config` is the hub's, or a tuple where the rows lie in several, whose sum is `rows`. `fingerprint` is the
+    content of the complete rows (`data.fingerprint_rows` over `columns`). `partial` tells that a subset is
+    all there is to be had. A procedural task leaves the fields of the hub empty.
     `departures` says where the task differs from the protocol that its published scores follow.
     """
 
@@ -36,7 +40,7 @@ class Card:
     metric: str = "accuracy"
     departures: str = "none"
     hub_id: str = ""
-    config: str = ""
+    config: str | tuple[str, ...] = ""
     split: str = ""
     revision: str | None = None
     columns: tuple[str, ...] = ()
@@ -55,9 +59,21 @@ class Loaded:
 
 
 @dataclass(frozen=True)
+class Option:
+    """A choice that a task leaves to its user; without `allowed`, any value of the default's type is."""
+
+    name: str
+    default: Any
+    allowed: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
 class Task:
     """One benchmark. `max_output_tokens` caps thinking and answer together; `repeats` is the default number
     of answers for each question and mode.
+
+    Its options are the keyword-only parameters of its function, and `share`: of each group so much is taken.
+    `average` says what the whole task's score is a mean of: all questions, or its top groups' scores.
     """
 
     name: str
@@ -67,16 +83,65 @@ class Task:
     generator: Generator | None = None
     max_output_tokens: int = 32_768
     repeats: int = 1
+    share: float = 1.0
+    average: Literal["questions", "groups"] = "questions"
 
     @property
     def metric(self) -> str:
         """What the mean of its scores is called, as `accuracy`."""
         return self.card.metric
 
-    def load(self, source: DataSource) -> Loaded:
-        """Returns every sample, in data order. Raises DataError where the rows are not to be had."""
+    @cached_property
+    def options(self) -> tuple[Option, ...]:
+        """What `options.<task>.<name>=` can set."""
+        function = self.generator or self.reader
+        assert function is not None
+        found = [Option("share", self.share)]
+        for parameter in inspect.signature(function).parameters.values():
+            if parameter.kind is parameter.KEYWORD_ONLY:
+                literal = get_origin(parameter.annotation) is Literal
+                allowed = get_args(parameter.annotation) if literal else ()
+                found.append(Option(parameter.name, parameter.default, allowed))
+        return tuple(found)
+
+    def read_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns every option, as `given` or by default. Raises ConfigError for a wrong name or value."""
+        known = {option.name: option for option in self.options}
+        chosen = {option.name: option.default for option in self.options}
+        for name, value in given.items():
+            where = f"options.{self.name}.{name}"
+            if name not in known:
+                raise ConfigError(
+                    f"unknown setting '{where}'{did_you_mean(name, known)} task '{self.name}' has: "
+                    f"{', '.join(known)}"
+                )
+            option = known[name]
+            if option.allowed and value not in option.allowed:
+                raise ConfigError(
+                    f"{where}={value!r} is not allowed; give {', '.join(map(str, option.allowed))}"
+                )
+            if isinstance(option.default, float) and isinstance(value, int) and not isinstance(value, bool):
+                value = float(value)
+            if not option.allowed and not isinstance(value, type(option.default)):
+                raise ConfigError(
+                    f"{where}={value!r} is not allowed; give one like the default, {option.default!r}"
+                )
+            chosen[name] = value
+        if not 0 < chosen["share"] <= 1:
+            raise ConfigError(
+                f"options.{self.name}.share={chosen['share']} is not allowed; give a share above 0, up to 1"
+            )
+        return chosen
+
+    def load(self, source: DataSource, given: Mapping[str, Any] | None = None) -> Loaded:
+        """Returns the samples, in data order, under the given options.
+
+        Raises DataError where the rows are not to be had, ConfigError for a wrong option.
+        """
+        options = self.read_options(given or {})
+        share = options.pop("share")
         if self.generator is not None:
-            samples = tuple(self.generator())
+            samples = tuple(self.generator(**options))
             loaded = Loaded(samples, _fingerprint_samples(samples), "generated")
         else:
             assert self.reader is not None
@@ -91,9 +156,12 @@ class Task:
                 card.fingerprint,
                 card.partial,
             )
-            samples = tuple(self.reader(row, f"{self.name}/{i}") for i, row in enumerate(found.rows))
+            read = (self.reader(row, f"{self.name}/{row_id}", **options) for row_id, row in found)
+            samples = tuple(sample for sample in read if sample is not None)
             loaded = Loaded(samples, found.fingerprint, found.origin, found.notes)
         assert len({s.sample_id for s in samples}) == len(samples), f"{self.name}: sample ids repeat"
+        if share < 1:
+            loaded = replace(loaded, samples=take_share(samples, share))
         return loaded
 
     def score(self, sample: Sample, answer: str) -> Verdict:
@@ -104,28 +172,31 @@ class Task:
 _registry: dict[str, Task] = {}
 
 
-def task(
-    *, name: str, card: Card, scorer: Scorer, max_output_tokens: int = 32_768, repeats: int = 1
-) -> Callable[[RowReader], RowReader]:
+def task(*, name: str, card: Card, scorer: Scorer, **settings: Any) -> Callable[[RowReader], RowReader]:
     """Registers a benchmark whose rows lie on the hub. Decorates a function (row, sample_id) -> Sample.
 
-    The sample id is `<name>/<row number>`; the function may return one of its own, unique in the task.
+    The sample id is `<name>/<row number>`, or `<name>/<config>/<row number>`; the function may return one of
+    its own, unique in the task, or None for a row that is not asked. Its keyword-only parameters are the
+    task's options. `settings` are further fields of `Task`, as repeats=64.
     """
 
     def register(reader: RowReader) -> RowReader:
-        _register(Task(name, card, scorer, reader, None, max_output_tokens, repeats))
+        _register(Task(name, card, scorer, reader, None, **settings))
         return reader
 
     return register
 
 
 def procedural_task(
-    *, name: str, card: Card, scorer: Scorer, max_output_tokens: int = 32_768, repeats: int = 1
+    *, name: str, card: Card, scorer: Scorer, **settings: Any
 ) -> Callable[[Generator], Generator]:
-    """Registers a benchmark that makes its questions. Decorates a function () -> samples, always the same."""
+    """Registers a benchmark that makes its questions. Decorates a function () -> samples, always the same.
+
+    Its keyword-only parameters are the task's options; `settings` are as in `task`.
+    """
 
     def register(generator: Generator) -> Generator:
-        _register(Task(name, card, scorer, None, generator, max_output_tokens, repeats))
+        _register(Task(name, card, scorer, None, generator, **settings))
         return generator
 
     return register
@@ -161,9 +232,29 @@ def select(samples: Sequence[Sample], limit: int | None, shard: tuple[int, int] 
         raise ConfigError(
             f"limit={limit} selects nothing; give the number of questions per task, or null for all"
         )
-    ordered = sorted(samples, key=lambda s: hashlib.sha256(s.sample_id.encode()).digest())
     k, n = shard
-    return ordered[:limit][k - 1 :: n]
+    return sorted(samples, key=_draw)[:limit][k - 1 :: n]
+
+
+def take_share(samples: Sequence[Sample], share: float) -> tuple[Sample, ...]:
+    """Returns `share` of each group, rounded up, in data order: the same questions on every machine.
+
+    It is the first part of the order of `select`, so a larger share holds a smaller one.
+    """
+    groups: dict[str, list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault(sample.group, []).append(sample)
+    taken = {
+        sample.sample_id
+        for group in groups.values()
+        for sample in sorted(group, key=_draw)[: math.ceil(share * len(group))]
+    }
+    return tuple(sample for sample in samples if sample.sample_id in taken)
+
+
+def _draw(sample: Sample) -> bytes:
+    """A place in a pseudo-random order that needs no seed and no knowledge of the other samples."""
+    return hashlib.sha256(sample.sample_id.encode()).digest()
 
 
 def _register(found: Task) -> None:

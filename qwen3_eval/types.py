@@ -29,7 +29,8 @@ class Sample:
     """One benchmark question, ready to ask.
 
     `sample_id` is unique within the task and stable between runs; `group` names the sub-score it counts
-    for, beside the task's total ("" for none); `target` is what the scorer compares with (JSON values).
+    for, beside the task's total ("" for none), and `STEM/anatomy` both `STEM` and `STEM/anatomy`; `target`
+    is what the scorer compares with (JSON values).
     """
 
     sample_id: str

@@ -173,3 +173,31 @@ def test_rows_come_through_datasets(tmp_path: Path) -> None:
     (repository / "README.md").write_text(f"---\n{card}---\n")
     (repository / "rows.jsonl").write_text(LINES)
     assert ask_hub(str(repository), tmp_path / "cache").strip() == f"{ROWS} hub"
+
+
+def place_configs(root: Path, *configs: str) -> None:
+    for config in configs:
+        folder = root / "org/set" / config
+        folder.mkdir(parents=True)
+        (folder / "test.jsonl").write_text(f'{{"q": "{config}?", "a": "1"}}\n' * 2)
+
+
+def test_rows_of_several_configs_follow_each_other(tmp_path: Path) -> None:
+    """In the order asked; each row says its config, each id begins with it, and the count is of all."""
+    place_configs(tmp_path, "b", "a")
+    found = read(tmp_path, config=("b", "a"), expected_rows=4)
+    assert found.ids == ("b/0", "b/1", "a/0", "a/1")
+    assert [(row["config"], row["q"]) for row in found.rows[1:3]] == [("b", "b?"), ("a", "a?")]
+    assert found.origin == f"mirror:{tmp_path}/org/set"
+    assert found.notes == ()
+
+
+def test_absent_configs_pass_only_where_a_subset_may(tmp_path: Path) -> None:
+    """Refused by the missing file's name; with allow_partial noted; with none there, refused again."""
+    place_configs(tmp_path, "a")
+    with pytest.raises(DataError, match="has no org/set/b/test"):
+        read(tmp_path, config=("a", "b", "c"), expected_rows=6)
+    found = read(tmp_path, config=("a", "b", "c"), expected_rows=6, allow_partial=True)
+    assert found.notes == ("partial: 2 of 6 rows", "absent: b, c")
+    with pytest.raises(DataError, match="has no org/set/c/test"):
+        read(tmp_path, config=("b", "c"), expected_rows=4, allow_partial=True)

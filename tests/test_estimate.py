@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from qwen3_eval.stats.estimate import estimate
+from qwen3_eval.stats.estimate import estimate, estimate_macro
 
 
 def test_golden_three_of_four() -> None:
@@ -126,3 +126,15 @@ def test_coverage(p: float, n_questions: int, n_repeats: int) -> None:
     rare_and_few = p != 0.5 and n_questions == 30
     low = 0.87 if rare_and_few else 0.92
     assert low <= coverage(p, n_questions, n_repeats) <= 0.98
+
+
+def test_a_macro_average_counts_groups_alike_by_hand() -> None:
+    """Two groups, [1, 0] and [1, 1, 1, 0]: scores 1/2 and 3/4, mean 5/8; se^2 = 1/4 and 1/16, together
+    sqrt(5/16)/2. An unscored group is left out; a group of one question counts with an error of 0.5."""
+    got = estimate_macro([[[1.0], [0.0]], [[1.0], [1.0], [1.0], [0.0]], [[np.nan]]])
+    assert got.score == pytest.approx(5 / 8)
+    assert got.stderr == pytest.approx(np.sqrt(5 / 16) / 2)
+    assert (got.n_questions, got.n_repeats) == (6, 1)
+    assert 0 <= got.ci_low < got.score < got.ci_high <= 1
+    assert estimate_macro([[[1.0]]]).stderr == pytest.approx(0.5)
+    assert estimate_macro([]).n_questions == 0

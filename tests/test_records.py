@@ -135,7 +135,7 @@ def test_samples_parquet_has_every_column(nano_chat: Chat, tmp_path: Path) -> No
     (end,) = nano_chat.encode("<|im_end|>")
     records = sweep(tmp_path, nano_chat, Timed(lambda _: (65, 66, end)), BUDGETS, (THINKING,))
     run = {"model": {"name": "toy"}, "budgets": ["4", "6", "inf"]}
-    write_report(records, run, lambda _: RecordText("Why?"), tmp_path, {"toy": "accuracy"})
+    write_report(records, run, lambda _: RecordText("Why?"), tmp_path)
     samples = pd.read_parquet(tmp_path / "samples.parquet")
     assert list(samples.columns[: len(RECORD_COLUMNS)]) == list(RECORD_COLUMNS)
     for name in ("seed", "prompt_tokens", "cached_tokens"):

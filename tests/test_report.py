@@ -78,6 +78,21 @@ def fake_text(records: pd.DataFrame, rollout: int) -> RecordText:
 # ---- The summary
 
 
+def test_a_group_counts_for_those_above_it() -> None:
+    """`STEM/maths` and `STEM/physics` make three rows; averaged over groups, the task is the mean of its top
+    groups' scores, 1/2 of (2/3 and 0), not of its questions, 2/4."""
+    records = pd.DataFrame([
+        record(group="STEM/maths"), record(group="STEM/maths", sample_id="1"),
+        record(group="STEM/physics", sample_id="2", score=0.0, outcome="incorrect"),
+        record(group="other", sample_id="3", score=0.0, outcome="incorrect"),
+    ])  # fmt: skip
+    rows = summarize(records, tasks={"chain": {"metric": "accuracy", "average": "groups"}})
+    scores = dict(zip(rows["group"], rows["score"], strict=True))
+    assert list(scores) == ["", "STEM", "STEM/maths", "STEM/physics", "other"]
+    assert scores == pytest.approx({"": 1 / 3, "STEM": 2 / 3, "STEM/maths": 1, "STEM/physics": 0, "other": 0})
+    assert summarize(records)["score"].iloc[0] == pytest.approx(0.5)
+
+
 def test_summary_golden() -> None:
     """Three questions in two groups, two repeats, worked by hand: question means 1, 1/2, 0, so score 1/2,
     s = 1/2, se = 1/(2 sqrt 3); shares are of all six records; the error counts beside the score."""

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from qwen3_eval.budget import format_budget
-from qwen3_eval.stats.estimate import estimate
+from qwen3_eval.stats.estimate import Estimate, estimate, estimate_macro
 from qwen3_eval.types import MODES
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 SUMMARY_COLUMNS = (
     "task", "group", "model", "mode", "budget", "n_questions", "n_repeats", "metric", "score", "stderr",
@@ -20,23 +22,24 @@ SUMMARY_COLUMNS = (
 
 
 def summarize(
-    records: "pd.DataFrame", model: str = "", metrics: Mapping[str, str] | None = None
+    records: "pd.DataFrame", model: str = "", tasks: Mapping[str, Mapping[str, Any]] | None = None
 ) -> "pd.DataFrame":
     """Returns `SUMMARY_COLUMNS`, a row per (task, group, mode, budget); group "" is the whole task.
 
     Tasks keep their order of appearance; below each, the whole task comes before its groups, thinking
     before non-thinking, and budgets rise. `n_questions` counts the questions that have a score: `error`
     verdicts are left out of score and interval. The shares `forced`, `truncated`, `no_answer` and `error`
-    are of all records of the row; token means are of those without error. `metrics` names a task's score
-    where it is not "accuracy".
+    are of all records of the row; token means are of those without error. `tasks` is what run.json says
+    of each: its `metric`, else "accuracy", and its `average`: over "questions", or "groups" where the whole
+    task's score is the mean of its top groups' scores.
     """
     import pandas as pd
 
     rows = []
     for (task, group, mode, budget), cell in _cells(records):
         scored = cell[cell["outcome"] != "error"]
-        by_repeat = scored.pivot(index="sample_id", columns="repeat", values="score")
-        got = estimate(by_repeat.to_numpy(dtype=float))
+        about = (tasks or {}).get(task, {})
+        got = _estimate(scored, by_group=not group and about.get("average") == "groups")
         rows.append({
             "task": task,
             "group": group,
@@ -45,7 +48,7 @@ def summarize(
             "budget": budget,
             "n_questions": got.n_questions,
             "n_repeats": got.n_repeats,
-            "metric": (metrics or {}).get(task, "accuracy"),
+            "metric": about.get("metric", "accuracy"),
             "score": got.score,
             "stderr": got.stderr,
             "ci_low": got.ci_low,
@@ -63,12 +66,33 @@ def summarize(
 def _cells(records: "pd.DataFrame") -> Iterator[tuple[tuple[str, str, str, float], "pd.DataFrame"]]:
     """Yields the records of each row of the summary, in its order."""
     for task, of_task in records.groupby("task", sort=False):
-        groups = [group for group in dict.fromkeys(of_task["group"]) if group]
-        for group in ["", *groups]:
-            of_group = of_task[of_task["group"] == group] if group else of_task
+        paths = dict.fromkeys(of_task["group"])
+        for group in ["", *dict.fromkeys(prefix for path in paths for prefix in _prefixes(path))]:
+            inside = [path for path in paths if group in ("", *_prefixes(path))]
+            of_group = of_task[of_task["group"].isin(inside)]
             for mode in MODES:
                 for budget, cell in of_group[of_group["mode"] == mode].groupby("budget"):
                     yield (str(task), group, mode, float(str(budget))), cell
+
+
+def _prefixes(path: str) -> list[str]:
+    """Returns the groups that `STEM/anatomy` counts for: `STEM`, then `STEM/anatomy`; none for ""."""
+    parts = path.split("/") if path else []
+    return ["/".join(parts[: i + 1]) for i in range(len(parts))]
+
+
+def _estimate(scored: "pd.DataFrame", by_group: bool) -> Estimate:
+    """Estimates the score of one row's records: over its questions, or over its top groups."""
+    if by_group:
+        tops = scored["group"].str.partition("/")[0]
+        return estimate_macro([_score_matrix(cell) for _, cell in scored.groupby(tops, sort=False)])
+    return estimate(_score_matrix(scored))
+
+
+def _score_matrix(scored: "pd.DataFrame") -> "NDArray[np.float64]":
+    """Returns the scores as (n_questions, n_repeats), NaN where a repeat has none."""
+    by_repeat = scored.pivot(index="sample_id", columns="repeat", values="score")
+    return by_repeat.to_numpy(dtype=float)
 
 
 def summary_csv(summary: "pd.DataFrame") -> str:

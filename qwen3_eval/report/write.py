@@ -25,7 +25,6 @@ def write_report(
     run: Mapping[str, Any],
     texts: Texts,
     out_dir: Path,
-    metrics: Mapping[str, str] | None = None,
 ) -> list[Path]:
     """Writes summary.csv, samples.parquet, curve.png, curve.svg and report.html; returns their paths.
 
@@ -34,7 +33,7 @@ def write_report(
     """
     if records.empty:
         raise StoreError(f"'{out_dir}' holds no finished record yet; let the sweep run on, then report again")
-    summary = summarize(records, model_name(run), metrics)
+    summary = summarize(records, model_name(run), run.get("tasks"))
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
         blocks = TextBlocks()

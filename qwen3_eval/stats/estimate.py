@@ -67,6 +67,27 @@ def estimate(scores: ArrayLike, clusters: Sequence[Hashable] | None = None) -> E
     return Estimate(score, stderr, low, high, n_questions, int(counts.max()))
 
 
+def estimate_macro(groups: Sequence[ArrayLike]) -> Estimate:
+    """Returns the mean of the groups' scores, each group counting alike whatever its size, with its interval.
+
+    Each of `groups` is (n_questions, n_repeats), as `estimate` takes it; groups without a score are left out.
+    The groups are fixed (these languages, not a draw of languages), so the standard error is that of a mean
+    of independent estimates, sqrt(sum se^2) / n_groups; a group of one question counts with the most that a
+    score in 0-1 can vary, 0.5. `n_questions` is their sum, `n_repeats` the most.
+
+    Source: stratified estimate with equal weights, Cochran 1977, Sampling Techniques, section 5.3.
+    """
+    found = [got for got in map(estimate, groups) if got.n_questions]
+    if not found:
+        return Estimate(np.nan, np.nan, np.nan, np.nan, 0, 0)
+    score = float(np.mean([got.score for got in found]))
+    errors = np.array([0.5 if np.isnan(got.stderr) else got.stderr for got in found])
+    stderr = float(np.sqrt(np.sum(errors**2))) / len(found)
+    n_questions = sum(got.n_questions for got in found)
+    low, high = _wilson_interval(score, stderr, n_questions)
+    return Estimate(score, stderr, low, high, n_questions, max(got.n_repeats for got in found))
+
+
 def _clustered_stderr(means: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[float, int]:
     """Returns the standard error of the mean of `means` (n_questions,), and the number of clusters.
 
