@@ -26,7 +26,7 @@ def test_the_mirror_is_complete_and_as_pinned(name: str, rows: int, data_root: P
     assert len(load_task(name).card.revision or "") == 40
 
 
-@pytest.mark.parametrize("name", [*REAL, "chain"])
+@pytest.mark.parametrize("name", [*REAL, "aime26", "chain"])
 def test_references_score_and_neighbours_do_not(name: str, data_root: Path) -> None:
     """Each reference in a box is correct; with 1 added to an integer reference it is incorrect."""
     found = load_task(name)
@@ -55,6 +55,7 @@ def test_gsm8k_targets_lose_their_commas(data_root: Path) -> None:
 
 @pytest.mark.parametrize(("name", "index", "first_words", "target"), [
     ("aime24", 0, "Every morning Aya goes for a $9$-kilometer-long walk", "204"),
+    ("aime26", 0, "Patrick started walking at a constant rate along a straight road", "277"),
     ("aime25", 0, "Find the sum of all integer bases $b>9$ for which $17_b$", "70"),
 ])  # fmt: skip
 def test_aime_asks_as_the_report_says(
