@@ -83,8 +83,9 @@ class DataSource:
             try:
                 found, origin, where = self._read(hub_id, part, split, revision)
             except DataError:
-                # One that is not there may be left out of a subset; where none is, that is the error to tell.
-                if len(configs) == 1 or not lenient or (number == len(configs) - 1 and not rows):
+                # A mirror may lack one of a subset; where it has none, that is the error to tell.
+                may_lack = lenient and self.mirror is not None and len(configs) > 1
+                if not may_lack or (number == len(configs) - 1 and not rows):
                     raise
                 absent.append(part)
                 continue

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
+from textwrap import wrap
 
 from qwen3_eval.data import DataSource
 from qwen3_eval.errors import ConfigError, DataError
@@ -74,13 +75,16 @@ def _print_card(task: Task) -> None:
     """Everything the card says, and one question as the model is asked it."""
     print(f"{task.name}\n")
     facts = asdict(task.card) | {"max_output_tokens": task.max_output_tokens, "repeats": task.repeats}
+    if task.average == "groups":
+        facts["average"] = "over groups, each counting alike"
     for option in task.options:
         allowed = f" ({', '.join(map(str, option.allowed))})" if option.allowed else ""
         facts[f"options.{task.name}.{option.name}"] = f"{option.default}{allowed}"
+    width = max(map(len, facts))
     for name, value in facts.items():
         shown = ", ".join(value) if isinstance(value, tuple) else value
         if shown not in ("", None, False):
-            print(f"  {name:<18} {shown}")
+            print(_wrap(f"  {name:<{width}} ", str(shown)))
     try:
         sample = task.load(DataSource(allow_partial=True)).samples[0]
     except DataError as error:
@@ -89,6 +93,17 @@ def _print_card(task: Task) -> None:
     print(f"\nexample {sample.sample_id}, target {sample.target!r}:\n")
     for message in sample.messages:
         print(f"[{message.role}]\n{message.content}")
+
+
+def _wrap(head: str, text: str) -> str:
+    """Returns `head` and the text beside it, in lines of at most 110 characters."""
+    hanging = " " * len(head)
+    lines = [
+        piece
+        for line in text.splitlines()
+        for piece in wrap(line, 110 - len(head), break_on_hyphens=False) or [""]
+    ]
+    return head + f"\n{hanging}".join(lines)
 
 
 def _print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwen3_eval.scoring.choice import ALPHABET, CHOICE_INSTRUCTION, choice_scorer, extract, format_question
+from qwen3_eval.scoring.choice import CHOICE_INSTRUCTION, choice_scorer, extract, format_question
+from qwen3_eval.scoring.choice_words import ALPHABET
 from qwen3_eval.types import Sample
 
 FIELDS = [
