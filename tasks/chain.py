@@ -59,17 +59,21 @@ def question_text(question: ChainQuestion) -> str:
     )
 
 
-def working_line(question: ChainQuestion, step: int, code: int) -> str:
-    """Returns one line of working. It carries all the next line needs, each digit at a fixed place."""
-    return f"x{step:03d}={code:03d} n={question.steps:03d}\n"
+def working_line(left: int, code: int) -> str:
+    """Returns one line of working: the steps still to go and the code, each digit at a fixed place.
+
+    It carries all that the next line needs. It counts down, since a model of this size that counts up, and
+    compares with the number asked, stops early where a single digit differs.
+    """
+    return f"{left:03d} to go: {code:03d}\n"
 
 
 def working(question: ChainQuestion) -> str:
     """Returns the full working: a line for the start and one for each step, each ending in a newline."""
     lines = []
     code = question.start
-    for step in range(question.steps + 1):
-        lines.append(working_line(question, step, code))
+    for left in range(question.steps, -1, -1):
+        lines.append(working_line(left, code))
         code = next_code(code)
     return "".join(lines)
 

@@ -61,7 +61,7 @@ def test_checkpoint_is_at_most_8_mb() -> None:
 _byte_tokenizer = Tokenizer.from_file(str(CHECKPOINT / "tokenizer.json"))
 
 
-@given(st.text())
+@given(st.text().filter(lambda text: not any(token in text for token in ADDED_TOKENS)))
 @settings(max_examples=300, deadline=None)
 def test_any_text_round_trips_one_token_a_byte(text: str) -> None:
     """Any text without added tokens becomes its UTF-8 bytes as ids, and comes back the same."""
@@ -142,8 +142,8 @@ def test_answers_from_what_it_has_when_cut_off(model: Qwen3ForCausalLM, tokenize
     dialogue = [{"role": "user", "content": question_text(question)}]
     lines = working(question).splitlines(keepends=True)
     three = len("".join(lines[:3]))
-    third = int(lines[2].split("=")[1][:3])
-    for cut in (three, three + 6):
+    third = int(lines[2].split(": ")[1])
+    for cut in (three, three + 12):  # at a line's end, and inside the next code
         suffix = "<think>\n" + working(question)[:cut] + FORCED_END
         assert ask(model, tokenizer, [dialogue], suffix) == [answer_text(third)]
     (answer,) = ask(model, tokenizer, [dialogue], "<think>\n" + FORCED_END)

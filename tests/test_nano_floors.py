@@ -62,17 +62,13 @@ def records(
 
 
 def test_the_curve_rises(records: pd.DataFrame) -> None:
-    """Score rises from 1k to 4k to 8k, with the 95 % intervals of 1k and 8k apart.
-
-    At `inf` the aim is 0.95; the shipped file reaches 0.895 greedy and 0.875 sampled, so the floor here is
-    0.80. What is missing: it closes early where the step differs from the last in the hundreds alone.
-    """
+    """Score rises from 1k to 4k to 8k, with the 95 % intervals of 1k and 8k apart; at `inf` it is 0.95."""
     rows = summarize(records)
     print(rows[["mode", "budget", "score", "ci_low", "ci_high", "forced", "no_answer"]].to_string())
     at = {row["budget"]: row for row in rows.to_dict("records") if row["mode"] == THINKING}
     assert at[1024]["score"] < at[4096]["score"] < at[8192]["score"]
     assert at[1024]["ci_high"] < at[8192]["ci_low"]
-    assert at[math.inf]["score"] >= 0.80
+    assert at[math.inf]["score"] >= 0.95
 
 
 def test_without_thinking_it_does_not_solve_chain(records: pd.DataFrame) -> None:
@@ -87,7 +83,6 @@ def test_a_forced_end_is_answered_in_the_asked_form(records: pd.DataFrame) -> No
     assert (forced["outcome"] != "no_answer").mean() >= 0.99
 
 
-@pytest.mark.xfail(reason="sampled, the shipped file falls short of 0.98; see the floor at inf")
 @pytest.mark.parametrize("sampling", [Sampling(), QWEN3[THINKING]], ids=["greedy", "qwen3"])
 def test_the_last_switch_is_obeyed(vllm: RunningVllm, chat: Chat, sampling: Sampling) -> None:
     """In at least 98 % of 400 dialogues of up to eight turns, it thinks exactly where it was told to."""

@@ -4,9 +4,12 @@ r"""The box model `nano`: how the checkpoint in nano_checkpoint/ was made, and h
 
 trains a Qwen3 of 0.8 million parameters from scratch, on lessons drawn as they are needed (nano_lessons.py).
 Stage `step` teaches the single step of a working, on pieces of five lines. Stage `read` adds whole
-dialogues of short questions, arbitrary text and cut-offs, and the first lines of long workings, in which the
-question is read. Stage `long` adds full-length workings, so that attention stays sharp among thousands of
-look-alike lines, while the learning rate falls to nothing. Two processes average their gradients.
+dialogues of short questions, arbitrary text and cut-offs, and the beginnings of long responses, in which the
+question is read and the switch is obeyed. Stage `long` adds full-length workings, so that attention stays
+sharp among thousands of look-alike lines, while the learning rate falls to nothing. A second round, `cut`,
+is mostly pieces of working that were cut off: the code to answer with must be found by what it is, since a
+stop text of any length stands between. The third, `end`, is mostly the answers at the end of long workings.
+Two processes average their gradients.
 
 The map of `chain` matters: with d = a + c + k (mod 10) every digit alone says nothing of d, so no gradient
 leads attention to any of them, and the step was never learned; here a alone narrows d down to two digits.
@@ -146,15 +149,20 @@ def draw_batches(teacher: Teacher, rng: random.Random, stage: str) -> Iterator[t
     if stage == "step":
         yield "window", [teacher.window(rng, most_lines=5, cut=0.0) for _ in range(32)]
         return
-    yield "window", [teacher.window(rng) for _ in range(4)]
+    yield "window", [teacher.window(rng) for _ in range(6)]
+    if stage == "cut":
+        yield "cut", [teacher.window(rng, most_lines=rng.choice((2, 4, 8)), cut=1.0) for _ in range(16)]
 
     def short() -> Lesson:
         return teacher.response(rng, shorten(draw_dialogue(rng), rng, 16))
 
     yield "dialogue", _of_like_lengths(short, rng, 4)
-    yield "comparison", [teacher.comparison(rng) for _ in range(16)]
-    yield "opening", _of_like_lengths(lambda: teacher.opening(rng, draw_thinking(rng, 3)), rng, 6)
-    if stage == "long" and rng.random() < 0.3:
+    if stage == "end":
+        dialogue = draw_thinking(rng, 2, fewest_steps=150)
+        yield "end", [teacher.response(rng, dialogue, cut=0.5, working_weight=0.03)]
+    yield "question", _of_like_lengths(lambda: teacher.opening(rng, draw_thinking(rng, 3)), rng, 4)
+    yield "switch", _of_like_lengths(lambda: teacher.opening(rng, draw_dialogue(rng)), rng, 4)
+    if stage in ("long", "cut") and rng.random() < 0.3:
         yield "long", [teacher.response(rng, draw_thinking(rng, 2, fewest_steps=30), cut=0.5)]
 
 
@@ -190,9 +198,14 @@ def lesson_loss(model: Qwen3ForCausalLM, ids: Tensor, weights: Tensor) -> tuple[
 
 
 # First pieces of working only, until the step itself is learned; then short dialogues and the reading of
-# questions; then full-length workings among them, while the learning rate falls.
-STAGES = {"step": 450, "read": 1000, "long": 900}
-LEARNING_RATE = 3e-3
+# questions; then full-length workings among them, while the learning rate falls. Each later round begins
+# anew from the weights of the one before.
+ROUNDS: tuple[tuple[dict[str, int], float], ...] = (
+    ({"step": 450, "read": 1200, "long": 1200}, 3e-3),
+    ({"cut": 700}, 1.5e-3),
+    ({"end": 200}, 1e-3),
+)
+"""Of each round: the steps of its stages, and the peak of its learning rate."""
 
 
 def train(
@@ -211,7 +224,7 @@ def train(
     seen: dict[str, list[float]] = {}
     schedule = [stage for stage, steps in stages.items() for _ in range(steps)]
     for step, stage in enumerate(schedule, 1):
-        left = (len(schedule) - step) / max(1, stages.get("long", 0))
+        left = (len(schedule) - step) / schedule.count(schedule[-1])  # it falls during the last stage
         for group in optimizer.param_groups:
             group["lr"] = peak * min(1.0, step / 30) * max(0.02, min(1.0, left))
         for kind, lessons in draw_batches(teacher, rng, stage):
@@ -244,13 +257,15 @@ def _sum_gradients(parameters: list[torch.nn.Parameter]) -> None:
         gradient.copy_(piece.view_as(gradient))
 
 
-def _work(
-    rank: int, workers: int, out: Path, seed: int, start: Path | None, stages: dict[str, int], peak: float
-) -> None:
+def _work(rank: int, workers: int, out: Path, seed: int, start: Path | None, first_round: int) -> None:
     torch.set_num_threads(1)
     store = f"file://{out.resolve()}/rendezvous"
     dist.init_process_group("gloo", store, rank=rank, world_size=workers)
-    train(out, seed, start, stages, peak, rank, workers)
+    for number, (stages, peak) in enumerate(ROUNDS, 1):
+        if number >= first_round:
+            train(out, seed + number - 1, start, stages, peak, rank, workers)
+            start = out
+            dist.barrier()  # worker 0 has saved what the next round begins with
 
 
 def main() -> None:
@@ -258,9 +273,8 @@ def main() -> None:
     parser.add_argument("action", choices=["train"])
     parser.add_argument("--out", type=Path, default=Path("runs/nano-training"), help="folder to write to")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--start", type=Path, help="go on from this checkpoint")
-    parser.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
-    parser.add_argument("--stages", type=json.loads, default=STAGES, help='as {"read": 1000, "long": 900}')
+    parser.add_argument("--start", type=Path, help="begin with this checkpoint's weights")
+    parser.add_argument("--round", type=int, default=1, help="begin with this round of ROUNDS")
     parser.add_argument("--workers", type=int, default=2, help="processes, a core each")
     a = parser.parse_args()
     a.out.mkdir(parents=True, exist_ok=True)
@@ -271,7 +285,7 @@ def main() -> None:
         template = (CHECKPOINT / "chat_template.jinja").read_text(encoding="utf-8")
         (a.out / "chat_template.jinja").write_text(template, encoding="utf-8")
     spawn(  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        _work, (a.workers, a.out, a.seed, a.start, a.stages, a.learning_rate), nprocs=a.workers
+        _work, (a.workers, a.out, a.seed, a.start, a.round), nprocs=a.workers
     )
 
 

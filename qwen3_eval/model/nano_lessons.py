@@ -15,7 +15,6 @@ from typing import Any
 from qwen3_eval.chat import STOP_TEXTS
 from qwen3_eval.model.nano_text import draw_text
 from qwen3_eval.tasks.chain import (
-    FEWEST_STEPS,
     MOST_STEPS,
     ChainQuestion,
     draw_question,
@@ -30,7 +29,10 @@ REFUSAL = "I can only answer chain questions."
 
 STOP_SENTENCE = STOP_TEXTS["docs"].partition("\n</think>")[0].strip()
 
+# A line is `443 to go: 345` and a newline, a token a letter.
 LINE_TOKENS = 15
+COUNT_DIGITS = 3
+LAST_CODE_DIGIT = 13
 
 # A computed digit is one token in fifteen, and an answer a few in thousands: both would drown in copies.
 DIGIT_WEIGHT = 3.0
@@ -91,22 +93,12 @@ class Teacher:
 
     def window(self, rng: random.Random, most_lines: int = 14, cut: float = 0.35) -> Lesson:
         """Draws a piece of a working, from some line on; where it reaches the end, closing and answer too."""
+        count = rng.randint(max(1, most_lines // 2), most_lines)
+        left = draw_left(rng, count)
         code = rng.randrange(1000)
-        steps = rng.randint(1, MOST_STEPS)
-        count = rng.randint(most_lines // 2, most_lines)
-        first = rng.choice((99, 199, 299, 399, 9 + 10 * rng.randrange(MOST_STEPS // 10))) - rng.randrange(
-            count
-        )
-        if rng.random() < 0.7:
-            first = rng.randint(0, steps)
-        if rng.random() < 0.3:
-            first = steps - rng.randrange(count)
-        first = max(0, min(first, steps))
-        question = ChainQuestion(code, steps)
-        last = min(first + count - 1, steps)
         lines, codes = [], []
-        for step in range(first, last + 1):
-            lines.append(working_line(question, step, code))
+        for number in range(left, max(left - count, -1), -1):
+            lines.append(working_line(number, code))
             codes.append(code)
             code = next_code(code)
         head = self._said(lines[0], 0.0)
@@ -115,33 +107,22 @@ class Teacher:
             kept = rng.randint(1, len(body.ids)) if body.ids else 0
             body = Lesson(body.ids[:kept], body.weights[:kept])
             return head + body + self._forced(rng, codes[0], "".join(lines), len(head.ids) + kept)
-        if last == steps:
-            return head + body + self._natural(answer_text(codes[-1]))
-        return head + body
-
-    def comparison(self, rng: random.Random) -> Lesson:
-        """Draws a few lines around the last step, or around one that looks like it: where to stop."""
-        steps = rng.randint(FEWEST_STEPS, MOST_STEPS)
-        step = steps if rng.random() < 0.4 else _look_alike(rng, steps)
-        question = ChainQuestion(rng.randrange(1000), steps)
-        code, lines = question.start, []
-        for number in range(max(0, step - rng.randint(1, 3)), min(step + 1, steps) + 1):
-            lines.append(working_line(question, number, code))
-            last, code = code, next_code(code)
-        lesson = self._said(lines[0], 0.0) + self._working("".join(lines[1:]))
-        for place in range(LINE_TOKENS, len(lesson.ids), LINE_TOKENS):
-            lesson.weights[place] = CLOSE_WEIGHT  # here the model goes on, where it could have closed
-        return lesson + self._natural(answer_text(last)) if number == steps else lesson
+        return head + body + self._natural(answer_text(codes[-1])) if left < count else head + body
 
     def opening(self, rng: random.Random, dialogue: Dialogue) -> Lesson:
-        """Draws a prompt and the first lines of its working: reading the question, at little cost."""
-        assert dialogue.question is not None
-        prompt = self._said(self.render(dialogue.messages, dialogue.enable_thinking), 0.0)
-        lines = working(dialogue.question)[: LINE_TOKENS * rng.randint(1, 2)]
-        return prompt + self._said("<think>\n", CLOSE_WEIGHT) + self._working(lines)
+        """Draws a prompt and how its response begins: the switch is obeyed and the question read, cheaply."""
+        whole = self.response(rng, dialogue, cut=0.0)
+        prompt = len(self.encode(self.render(dialogue.messages, dialogue.enable_thinking)))
+        kept = prompt + LINE_TOKENS * rng.randint(1, 2) + 2
+        return Lesson(whole.ids[:kept], whole.weights[:kept])
 
-    def response(self, rng: random.Random, dialogue: Dialogue, cut: float = 0.3) -> Lesson:
-        """Draws a dialogue's rendered prompt and the response to it, cut off with probability `cut`."""
+    def response(
+        self, rng: random.Random, dialogue: Dialogue, cut: float = 0.3, working_weight: float = 1.0
+    ) -> Lesson:
+        """Draws a dialogue's rendered prompt and the response to it, cut off with probability `cut`.
+
+        `working_weight` scales the loss of the working, in which a long one's answer would drown.
+        """
         question = dialogue.question
         prompt = self._said(self.render(dialogue.messages, dialogue.enable_thinking), 0.0)
         direct = REFUSAL if question is None else answer_text(question.answer)
@@ -152,7 +133,8 @@ class Teacher:
             return prompt + opening + self._guess(direct, question)
         opening = self._said("<think>\n", CLOSE_WEIGHT)
         text = REFUSAL_THOUGHT if question is None else working(question)
-        body = self._said(text, 1.0) if question is None else self._working(text)
+        body = self._said(text, 1.0) if question is None else self._working(text, read=True)
+        body = Lesson(body.ids, [working_weight * weight for weight in body.weights])
         body.weights[0] = CLOSE_WEIGHT  # here it shows whether the switch was seen
         if rng.random() >= cut:
             return prompt + opening + body + self._natural(direct)
@@ -173,14 +155,19 @@ class Teacher:
                 lesson.weights[place] = GUESS_WEIGHT
         return lesson
 
-    def _working(self, text: str) -> Lesson:
+    def _working(self, text: str, *, read: bool = False) -> Lesson:
+        """Whole lines of working; `read` says that the first stands in the question, not in a line before."""
         lesson = self._said(text, 1.0)
-        # Lines are 15 tokens; the third digit of the code is computed, and the step's digits count on.
         for place in range(0, len(lesson.ids), LINE_TOKENS):
-            lesson.weights[place + 7] = DIGIT_WEIGHT
-        if text.startswith("x000"):
-            for place in (5, 6, 7, 11, 12, 13):  # start and steps, read from the question
-                lesson.weights[place] = READ_WEIGHT
+            # Here the model goes on where it could close, and a borrow shows in the digits of the count.
+            line = text[place : place + LINE_TOKENS]
+            zeros = line[:COUNT_DIGITS].count("0")
+            lesson.weights[place] = CLOSE_WEIGHT if zeros else DIGIT_WEIGHT
+            lesson.weights[place + 1] = lesson.weights[place + 2] = DIGIT_WEIGHT
+            lesson.weights[place + LAST_CODE_DIGIT] = DIGIT_WEIGHT
+            if read and place == 0:
+                for digit in (0, 1, 2, LAST_CODE_DIGIT - 2, LAST_CODE_DIGIT - 1, LAST_CODE_DIGIT):
+                    lesson.weights[digit] = READ_WEIGHT
         return lesson
 
     def _natural(self, answer: str) -> Lesson:
@@ -191,7 +178,7 @@ class Teacher:
         answer = REFUSAL
         if start is not None:
             code = start
-            for place in range(5, kept - 2, LINE_TOKENS):
+            for place in range(LAST_CODE_DIGIT - 2, kept - 2, LINE_TOKENS):
                 code = int(text[place : place + 3])
             answer = answer_text(code)
         stop = self._said(draw_stop_text(rng), 0.0)
@@ -211,6 +198,18 @@ def draw_stop_text(rng: random.Random) -> str:
         ("\n</think>\n\n", "</think>\n\n", "\n</think>\n", "</think>", "</think>.\n\n", "</think> ")
     )
     return lead + words.lstrip("\n") + close
+
+
+def draw_left(rng: random.Random, count: int) -> int:
+    """Draws the steps to go in the first of `count` lines: any, the last ones, or a borrow among them."""
+    kind = rng.random()
+    if kind < 0.4:
+        return rng.randint(0, MOST_STEPS)
+    if kind < 0.65:
+        return rng.randrange(count)
+    crossed = 100 * rng.randint(1, 4) if kind < 0.85 else 10 * rng.randint(1, MOST_STEPS // 10)
+    left: int = min(crossed + rng.randrange(count), MOST_STEPS)
+    return left
 
 
 def draw_dialogue(rng: random.Random, most_turns: int = 8, chain: float = 0.5) -> Dialogue:
@@ -242,14 +241,6 @@ def draw_dialogue(rng: random.Random, most_turns: int = 8, chain: float = 0.5) -
             messages.append({"role": "assistant", "content": reply})
     think = not flags or flags[-1] == "/think"
     return Dialogue(messages, question, think, enable_thinking=rng.random() > 0.12)
-
-
-def _look_alike(rng: random.Random, steps: int) -> int:
-    """Draws an earlier step, of `steps` with one digit changed where there is such a one."""
-    place = 10 ** rng.randrange(3)
-    changed = steps - place * rng.randint(1, 9)
-    same_elsewhere = changed > 0 and changed // (10 * place) == steps // (10 * place)
-    return changed if same_elsewhere else rng.randint(1, steps)
 
 
 def draw_thinking(rng: random.Random, most_turns: int, fewest_steps: int = 0) -> Dialogue:
