@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -20,13 +19,6 @@ DATA = Path(os.environ.get("QWEN3_EVAL_DATA", "../shared/data")).resolve()
 def run(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "qwen3_eval", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
-
-
-def cpu_seconds(*command: str) -> float:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, capture_output=True, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def compose(*settings: str) -> SweepConfig:
@@ -151,10 +143,18 @@ def test_a_mistake_gets_one_clear_message_and_exit_code_2(
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["sweep", "--help"], ["tasks"], ["models"]])
-def test_listing_starts_fast(arguments: list[str]) -> None:
-    """Within a second of CPU time over the bare interpreter, as promised."""
-    bare = cpu_seconds(sys.executable, "-c", "pass")
-    assert cpu_seconds(sys.executable, "-m", "qwen3_eval", *arguments) - bare < 1.0
+def test_listing_imports_nothing_heavy(arguments: list[str]) -> None:
+    """What takes seconds to import stays out, so that the answer is there at once; `make bench` times it."""
+    code = (
+        "import sys\nfrom qwen3_eval.cli import main\ntry: main()\nexcept SystemExit: pass\n"
+        "print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    )
+    heavy = {"torch", "vllm", "transformers", "datasets", "pandas", "matplotlib", "sympy", "hydra", "scipy"}
+    assert not heavy & set(done.stderr.split())
+    assert done.stdout
 
 
 def test_every_command_has_help() -> None:
@@ -167,20 +167,20 @@ def test_every_command_has_help() -> None:
 
 @pytest.mark.slow
 def test_real_rows_sweep_through_vllm(tmp_path: Path) -> None:
-    """gsm8k, aime24, aime25 and math500, both modes, two budgets: every record there, no error verdict."""
+    """Every suite that the mirror has rows of, both modes, two budgets: every record, no error verdict."""
     if not DATA.is_dir():
         pytest.skip(f"no mirror at {DATA}; set QWEN3_EVAL_DATA")
-    tasks = "gsm8k,aime24,aime25,math500"
+    tasks = "gsm8k,aime24,aime25,aime26,math500,mmlu_redux,mmmlu,include"
     done = run(
         "sweep", f"task={tasks}", "budget=64,256", "limit=6", "repeats=1", "max_answer_tokens=128",
-        f"data.root={DATA}", f"run.dir={tmp_path}",
+        f"data.root={DATA}", "data.allow_partial=true", "options.include.share=1", f"run.dir={tmp_path}",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     summary = pd.read_csv(tmp_path / "summary.csv", keep_default_na=False)
     whole = summary[summary["group"] == ""]
-    assert len(whole) == 4 * 3
+    assert len(whole) == 8 * 3
     assert set(whole["n_questions"]) == {6}
     assert set(whole["error"]) == {0}
     samples = pd.read_parquet(tmp_path / "samples.parquet")
-    assert len(samples) == 4 * 6 * 3
+    assert len(samples) == 8 * 6 * 3
     assert samples["prompt"].str.len().min() > 40

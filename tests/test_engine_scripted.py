@@ -85,4 +85,4 @@ def test_the_default_script_thinks_closes_and_boxes_a_zero() -> None:
     assert decode("q<think>\n").startswith("Line 1")
     assert decode("q").endswith("\x02\n\n" + answer)
     assert decode("q<think>\n\n</think>\n\n") == answer
-    assert decode("q<think>\nLine 1 of it.</think>") == "\n\n" + answer  # as it goes on where it closed itself
+    assert decode("q<think>\nLine 1 of it.</think>") == "\n\n" + answer  # closed by itself
