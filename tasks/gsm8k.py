@@ -25,6 +25,6 @@ from qwen3_eval.types import Message, Sample
     ),
     scorer=math_scorer(fallback=(HASHES, ANSWER_LINE, ANSWER_IS)),
 )
-def gsm8k(row: Row, sample_id: str) -> Sample:
+def gsm8k(row: Row, sample_id: str, *, instruction: str = BOXED_INSTRUCTION) -> Sample:
     target = row["answer"].rsplit("####", 1)[1].strip().replace(",", "")
-    return Sample(sample_id, (Message("user", f"{row['question']}\n{BOXED_INSTRUCTION}"),), target)
+    return Sample(sample_id, (Message("user", f"{row['question']}\n{instruction}"),), target)

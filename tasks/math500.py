@@ -25,7 +25,7 @@ from qwen3_eval.types import Message, Sample
     ),
     scorer=math_scorer(),
 )
-def math500(row: Row, sample_id: str) -> Sample:
-    messages = (Message("user", f"{row['problem']}\n{BOXED_INSTRUCTION}"),)
+def math500(row: Row, sample_id: str, *, instruction: str = BOXED_INSTRUCTION) -> Sample:
+    messages = (Message("user", f"{row['problem']}\n{instruction}"),)
     metadata = {"level": int(row["level"]), "unique_id": row["unique_id"]}
     return Sample(sample_id, messages, row["answer"], group=row["subject"], metadata=metadata)
