@@ -61,7 +61,7 @@ def _dispatch(arguments: list[str]) -> int:
     if args.command == "tasks":
         from qwen3_eval.listing import print_tasks
 
-        return print_tasks(args.name)
+        return print_tasks(args.words, markdown=args.markdown)
     if args.command == "models":
         from qwen3_eval.listing import print_models
 
@@ -114,7 +114,11 @@ def _parser() -> argparse.ArgumentParser:
                 "folders", nargs="*", metavar="DIR", help="default: runs; after `merge`: OUT IN1 IN2 ..."
             )
         elif name == "tasks":
-            sub.add_argument("name", nargs="?", help="show this task's card and one rendered example")
+            sub.add_argument(
+                "words", nargs="*", metavar="NAME", help="show this task's card and one rendered example"
+            )
+            sub.add_argument("--markdown", action="store_true", help="write the list as a Markdown table")
+            sub.epilog = "tasks.path=DIR lists your own tasks too"
     return parser
 
 

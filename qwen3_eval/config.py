@@ -71,6 +71,13 @@ class DataConfig:
 
 
 @dataclass
+class TasksConfig:
+    """Tasks beside those in the package."""
+
+    path: str = _setting("", "a folder of your own task modules")
+
+
+@dataclass
 class RunConfig:
     """Where results go."""
 
@@ -97,6 +104,7 @@ class SweepConfig:
     sampling: SamplingConfig = _setting(SamplingConfig, "how each mode samples")
     sweep: StrategyConfig = _setting(StrategyConfig, "how budgets share work")
     data: DataConfig = _setting(DataConfig, "where rows come from")
+    tasks: TasksConfig = _setting(TasksConfig, "tasks of your own")
     run: RunConfig = _setting(RunConfig, "where results go")
 
 
@@ -105,6 +113,7 @@ class ScoreConfig:
     """The settings of `score`."""
 
     task: Any = _setting([], "score these tasks anew; by default all of the run's")
+    tasks: TasksConfig = _setting(TasksConfig, "tasks of your own")
     run: RunConfig = _setting(RunConfig, "the run to score")
 
 

@@ -15,11 +15,11 @@ from qwen3_eval.budget import format_budget
 from qwen3_eval.config import SweepConfig
 from qwen3_eval.data import MIRROR_VARIABLE, DataSource
 from qwen3_eval.engine.vllm import check_vllm, find_distribution
-from qwen3_eval.errors import DataError, QwenEvalError
+from qwen3_eval.errors import ConfigError, DataError, QwenEvalError
 from qwen3_eval.model.vllm_plugin import REPLACES
 from qwen3_eval.probe import HUB_PROBE, VLLM_PROBE, Probe, finish_probe, start_probe
 from qwen3_eval.study import as_list, read_study
-from qwen3_eval.task import load_task, task_names
+from qwen3_eval.task import add_tasks, load_task, task_names
 
 Status = Literal["ok", "warning", "missing"]
 
@@ -188,6 +188,11 @@ def _check_rows(config: SweepConfig, hub_answers: bool) -> Iterator[Finding]:
     """Yields a line for each task whose rows can be looked at; those of the hub only where they are asked."""
     source = DataSource(Path(config.data.root) if config.data.root else None, config.data.allow_partial)
     elsewhere = []
+    if config.tasks.path:
+        try:
+            add_tasks(config.tasks.path)
+        except ConfigError as error:
+            yield Finding("missing", "tasks.path", str(error))
     for name in task_names():
         task, asked = load_task(name), name in _asked(config)
         if task.generator is None and source.mirror is None and not asked:

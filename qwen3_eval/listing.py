@@ -8,20 +8,45 @@ from textwrap import wrap
 
 from qwen3_eval.data import DataSource
 from qwen3_eval.errors import ConfigError, DataError
-from qwen3_eval.task import Task, load_task, task_names
+from qwen3_eval.task import Task, add_tasks, load_task, task_names
 
 
-def print_tasks(name: str | None) -> int:
-    """Prints every task, a line each, or one task's card with a rendered example."""
-    if name is not None:
-        _print_card(load_task(name))
+def print_tasks(words: Sequence[str], *, markdown: bool = False) -> int:
+    """Prints every task, a line each, or one task's card with a rendered example.
+
+    `words` hold at most one name, and `tasks.path=DIR` for tasks of the user's own.
+    """
+    for word in words:
+        if word.startswith("tasks.path="):
+            add_tasks(word.partition("=")[2])
+    names = [word for word in words if not word.startswith("tasks.path=")]
+    if len(names) > 1:
+        raise ConfigError(f"tasks shows one task at a time, got {len(names)}: {', '.join(names)}")
+    if names:
+        _print_card(load_task(names[0]))
         return 0
     tasks = [load_task(n) for n in task_names()]
+    if markdown:
+        _print_markdown(tasks)
+        return 0
     rows = [
         (t.name, t.card.hub_id or "made here", f"{t.card.rows:,}", t.metric, t.card.licence) for t in tasks
     ]
     _print_table(("task", "data", "questions", "metric", "licence"), rows)
     return 0
+
+
+def _print_markdown(tasks: Sequence[Task]) -> None:
+    """The table of the documents: what is asked, how it is scored, where it departs from the published."""
+    headings = ("task", "data", "questions", "licence", "protocol", "departures", "source")
+    print(f"| {' | '.join(headings)} |\n|{' --- |' * len(headings)}")
+    for t in tasks:
+        card = t.card
+        cells = (
+            f"`{t.name}`", card.hub_id or "made here", f"{card.rows:,}", card.licence, card.protocol,
+            card.departures, card.source,
+        )  # fmt: skip
+        print(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
 
 
 def print_models() -> int:

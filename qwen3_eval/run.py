@@ -16,7 +16,7 @@ from qwen3_eval.score import read_records, score_answers
 from qwen3_eval.store import Store
 from qwen3_eval.study import Study, as_list, default_folder, describe_run, read_study, utc_now
 from qwen3_eval.sweep import Plan, Questions, run_sweep
-from qwen3_eval.task import load_task, select
+from qwen3_eval.task import add_tasks, load_task, select
 
 
 def sweep(config: SweepConfig) -> int:
@@ -59,8 +59,12 @@ def score(config: ScoreConfig) -> int:
                     f"task '{name}' is not in run.dir='{store.folder}'{did_you_mean(name, run['tasks'])} "
                     f"it holds: {', '.join(run['tasks'])}"
                 )
+        if path := config.tasks.path or run["settings"].get("tasks", {}).get("path"):
+            add_tasks(path)
+        scorers = {name: load_task(name).score for name in names}
+        for name in names:  # not before every scorer is at hand
             store.clear_verdicts(name)
-        n = score_answers(store, {name: load_task(name).score for name in names}, _read_decoder(store))
+        n = score_answers(store, scorers, _read_decoder(store))
         print(f"scored {n:,} answers", file=sys.stderr)
         return _write_report(store, run)
 

@@ -19,7 +19,7 @@ from qwen3_eval.engine.start import check_engine
 from qwen3_eval.errors import ConfigError, StoreError, did_you_mean
 from qwen3_eval.model.checkpoint import Checkpoint, locate_checkpoint
 from qwen3_eval.sweep import choose_strategy
-from qwen3_eval.task import Loaded, Task, load_task, select
+from qwen3_eval.task import Loaded, Task, add_tasks, load_task, select
 from qwen3_eval.types import MODES, NON_THINKING, THINKING, Budget, Mode, Sampling
 
 
@@ -59,6 +59,8 @@ def read_study(config: SweepConfig) -> Study:
     names = list(dict.fromkeys(str(t) for t in as_list(config.task)))
     if not names:
         raise ConfigError("task=[] names no task; 'python -m qwen3_eval tasks' lists all")
+    if config.tasks.path:
+        add_tasks(config.tasks.path)
     tasks = [load_task(name) for name in names]
     checkpoint = locate_checkpoint(config.model.path, config.model.revision)
     _check_context(config, budgets, checkpoint)

@@ -1,18 +1,20 @@
 """What a benchmark is to the rest of the project, and the registry that finds one by its name."""
 
 import hashlib
-import importlib
+import importlib.util
 import inspect
 import json
 import math
 import pkgutil
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from qwen3_eval.data import DataSource
-from qwen3_eval.errors import ConfigError, did_you_mean
+from qwen3_eval.errors import ConfigError, QwenEvalError, did_you_mean
 from qwen3_eval.types import Sample, Verdict
 
 Scorer = Callable[[Sample, str], Verdict]
@@ -255,6 +257,39 @@ def take_share(samples: Sequence[Sample], share: float) -> tuple[Sample, ...]:
 def _draw(sample: Sample) -> bytes:
     """A place in a pseudo-random order that needs no seed and no knowledge of the other samples."""
     return hashlib.sha256(sample.sample_id.encode()).digest()
+
+
+def add_tasks(folder: str) -> None:
+    """Registers the tasks of a user's folder: every module in it is run once, as those of `tasks/` are.
+
+    Raises ConfigError where there is no such folder or no module in it, or a module fails.
+    """
+    _discover()
+    place = Path(folder).expanduser().resolve()
+    modules = sorted(place.glob("*.py"))
+    if not modules:
+        raise ConfigError(
+            f"tasks.path={folder!r} is no folder with a .py file in it; give one whose modules use @task"
+        )
+    for file in modules:
+        name = f"qwen3_eval_tasks_of_{hashlib.sha256(bytes(place)).hexdigest()[:8]}.{file.stem}"
+        if name in sys.modules:
+            continue
+        spec = importlib.util.spec_from_file_location(name, file)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except QwenEvalError:
+            del sys.modules[name]
+            raise
+        except Exception as error:
+            del sys.modules[name]
+            raise ConfigError(
+                f"tasks.path={folder!r}: {file.name} cannot be run: {type(error).__name__}: {error}"
+            ) from error
 
 
 def _register(found: Task) -> None:

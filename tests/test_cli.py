@@ -184,3 +184,62 @@ def test_real_rows_sweep_through_vllm(tmp_path: Path) -> None:
     samples = pd.read_parquet(tmp_path / "samples.parquet")
     assert len(samples) == 8 * 6 * 3
     assert samples["prompt"].str.len().min() > 40
+
+
+OWN_TASK = """
+from qwen3_eval.scoring.math import BOXED_INSTRUCTION, math_scorer
+from qwen3_eval.task import Card, procedural_task
+from qwen3_eval.types import Message, Sample
+
+
+@procedural_task(
+    name="own_sums",
+    card=Card(rows=3, licence="MIT", prompt="a sum", protocol="0-shot chat; the last box", source="me"),
+    scorer=math_scorer(),
+)
+def own_sums(*, instruction: str = BOXED_INSTRUCTION):
+    for i in range(3):
+        yield Sample(f"own_sums/{i}", (Message("user", f"What is {i} + 0? {instruction}"),), str(i))
+"""
+
+
+def test_a_task_of_ones_own_is_one_file(tmp_path: Path) -> None:
+    """tasks.path= finds it: it lists, sweeps, and is scored anew later without the path given again."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/sums.py").write_text(OWN_TASK)
+    path, folder = f"tasks.path={tmp_path}/mine", f"run.dir={tmp_path}/run"
+    assert "own_sums" in run("tasks", path).stdout
+    done = run(
+        "sweep", "engine=scripted", "task=own_sums", "budget=16", "options.own_sums.share=0.5", path, folder
+    )
+    assert done.returncode == 0, done.stderr
+    summary = pd.read_csv(tmp_path / "run/summary.csv", keep_default_na=False)
+    assert set(summary["n_questions"]) == {2}
+    again = run("score", folder)
+    assert again.returncode == 0, again.stderr
+    assert "scored 4 answers" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "is no folder with a .py file in it"), ("1 / 0", "sums.py cannot be run: ZeroDivisionError")],
+)
+def test_a_folder_of_tasks_that_cannot_be_used_is_told(
+    content: str | None, message: str, tmp_path: Path
+) -> None:
+    """One error names the folder, the file and what failed in it."""
+    if content is not None:
+        (tmp_path / "sums.py").write_text(content)
+    done = run("tasks", f"tasks.path={tmp_path}")
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.startswith("error: ")
+
+
+def test_the_table_of_tasks_for_the_documents() -> None:
+    """`tasks --markdown` has a row for each task, with its protocol; docs/tasks.md is that table."""
+    table = run("tasks", "--markdown").stdout
+    names = [line.split("`")[1] for line in table.splitlines()[2:]]
+    assert names == [line.split()[0] for line in run("tasks").stdout.splitlines()[1:]]
+    page = (Path(__file__).parent.parent / "docs/tasks.md").read_text(encoding="utf-8")
+    assert table in page, "write it anew: python -m qwen3_eval tasks --markdown"
