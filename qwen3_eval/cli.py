@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import Any, TypeVar
 
 from qwen3_eval import __version__
-from qwen3_eval.config import ReportConfig, ScoreConfig, SweepConfig, describe_settings
+from qwen3_eval.config import DataCommandConfig, ReportConfig, ScoreConfig, SweepConfig, describe_settings
 from qwen3_eval.errors import INTERRUPTED, ConfigError, QwenEvalError, did_you_mean
 
 Config = TypeVar("Config")
@@ -19,6 +19,10 @@ COMMANDS: dict[str, tuple[str, type | None]] = {
     "score": ("score a run's stored answers anew, without a model", ScoreConfig),
     "report": ("write a run's tables, figures and page anew, without a model", ReportConfig),
     "doctor": ("say what a sweep with these settings needs, and what this machine has of it", SweepConfig),
+    "data": (
+        "mirror the rows of tasks, for machines without a hub: data pull; or data check",
+        DataCommandConfig,
+    ),
     "tasks": ("list the tasks, or show one: tasks NAME", None),
     "models": ("list the models that have a name here", None),
     "runs": ("list the runs of a folder: runs [DIR]; or join shards: runs merge OUT IN1 IN2 ...", None),
@@ -76,7 +80,15 @@ def _dispatch(arguments: list[str]) -> int:
     assert schema is not None
     # doctor reads the very settings of the sweep.
     composed_as = "sweep" if args.command == "doctor" else args.command
-    config: Any = compose_config(composed_as, schema, args.settings)
+    settings = list(args.settings)
+    action = settings.pop(0) if settings and args.command == "data" else ""
+    if args.command == "data" and action not in ("pull", "check"):
+        raise ConfigError(f"data {action}: write 'data pull' or 'data check', then task= and data.root=")
+    config: Any = compose_config(composed_as, schema, settings)
+    if args.command == "data":
+        from qwen3_eval.mirror import data
+
+        return data(action, config)
     if args.command == "doctor":
         from qwen3_eval.doctor import doctor
 

@@ -124,6 +124,15 @@ class ReportConfig:
     run: RunConfig = _setting(RunConfig, "the run to report on")
 
 
+@dataclass
+class DataCommandConfig:
+    """The settings of `data pull` and `data check`."""
+
+    task: Any = _setting([], "the tasks whose rows are meant")
+    data: DataConfig = _setting(DataConfig, "the mirror")
+    tasks: TasksConfig = _setting(TasksConfig, "tasks of your own")
+
+
 def describe_settings(schema: type, prefix: str = "") -> list[tuple[str, str, str]]:
     """Returns `(dotted name, default, help)` for every leaf setting of a config dataclass."""
     rows: list[tuple[str, str, str]] = []

@@ -115,7 +115,7 @@ class DataSource:
         """Returns the rows of one config, their origin, and what errors call them."""
         name = f"{hub_id} {config}/{split}"
         if self.mirror is None:
-            return _read_hub(hub_id, config, split, revision), "hub", name
+            return read_hub(hub_id, config, split, revision), "hub", name
         path = _find_mirror_file(self.mirror, hub_id, config, split)
         return list(_read_file(path)), f"mirror:{path}", f"{name} ({path})"
 
@@ -229,8 +229,11 @@ def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
         raise DataError(f"{path}, line {number} is torn: {error}; fetch the file again") from error
 
 
-def _read_hub(hub_id: str, config: str, split: str, revision: str | None) -> list[dict[str, Any]]:
-    """Reads through `datasets`: from its cache where it has the rows, even with no hub in reach."""
+def read_hub(hub_id: str, config: str, split: str, revision: str | None) -> list[dict[str, Any]]:
+    """Returns the rows of one config, read through `datasets`: from its cache even with no hub in reach.
+
+    Raises DataError.
+    """
     import datasets  # type: ignore[import-untyped]  # it carries no types
 
     offline = datasets.config.HF_HUB_OFFLINE

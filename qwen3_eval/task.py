@@ -160,7 +160,9 @@ class Task:
             )
             read = (self.reader(row, f"{self.name}/{row_id}", **options) for row_id, row in found)
             samples = tuple(sample for sample in read if sample is not None)
-            loaded = Loaded(samples, found.fingerprint, found.origin, found.notes)
+            left_out = len(found.rows) - len(samples)
+            notes = (f"{left_out:,} of {len(found.rows):,} rows are not asked",) if left_out else ()
+            loaded = Loaded(samples, found.fingerprint, found.origin, found.notes + notes)
         assert len({s.sample_id for s in samples}) == len(samples), f"{self.name}: sample ids repeat"
         if share < 1:
             loaded = replace(loaded, samples=take_share(samples, share))

@@ -25,7 +25,7 @@ LAYERS: list[set[str]] = [
     },
     {"task", "scoring", "engine", "tasks"},
     {"sweep", "score", "report", "compare", "gate", "thinkfollow", "progress"},
-    {"study", "run", "runs", "listing", "doctor"},
+    {"study", "run", "runs", "listing", "doctor", "mirror"},
     {"cli", "__main__"},
 ]
 RECIPES = {"model/nano.py", "model/nano_lessons.py", "model/nano_text.py"}  # they train a checkpoint

@@ -1,0 +1,66 @@
+"""`data pull` and `data check`: a local mirror of what tasks need, for machines without a hub."""
+
+import gzip
+import json
+from pathlib import Path
+
+from qwen3_eval.config import DataCommandConfig
+from qwen3_eval.data import DataSource, read_hub
+from qwen3_eval.errors import ConfigError, DataError
+from qwen3_eval.study import as_list
+from qwen3_eval.task import Task, add_tasks, load_task
+
+
+def data(action: str, config: DataCommandConfig) -> int:
+    """Pulls or checks the rows of each task, a line each. Returns 1 where a task's rows are not as promised.
+
+    Raises ConfigError for settings that name no mirror or no task, DataError where the mirror cannot be
+    written.
+    """
+    if config.tasks.path:
+        add_tasks(config.tasks.path)
+    tasks = [load_task(str(name)) for name in as_list(config.task)]
+    if not tasks:
+        raise ConfigError(
+            f"data {action} needs task=, the tasks whose rows are meant, as task=[gsm8k,math500]"
+        )
+    source = DataSource(Path(config.data.root) if config.data.root else None, config.data.allow_partial)
+    if source.mirror is None:
+        raise ConfigError(f"data {action} needs data.root=DIR, the folder of the mirror")
+    failed = 0
+    for task in tasks:
+        if not task.card.hub_id:
+            print(f"ok       {task.name}: made here, needs no rows")
+            continue
+        try:
+            if action == "pull":
+                _pull(task, source.mirror)
+            loaded = task.load(source)
+        except DataError as error:
+            failed += 1
+            print(f"missing  {task.name}: {error}")
+        else:
+            print(f"ok       {', '.join([f'{task.name}: {len(loaded.samples):,} questions', *loaded.notes])}")
+    return 1 if failed else 0
+
+
+def _pull(task: Task, mirror: Path) -> None:
+    """Writes each config of the task that the mirror lacks; a file is there whole or not at all."""
+    card = task.card
+    for config in [card.config] if isinstance(card.config, str) else card.config:
+        file = mirror / card.hub_id / config / f"{card.split}.jsonl.gz"
+        if any(file.parent.glob(f"{card.split}.*")):
+            continue
+        rows = read_hub(card.hub_id, config, card.split, card.revision)
+        lines = "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
+        draft = file.with_name(f".{file.name}.tmp")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            # Without a time in it, the same rows are the same file wherever they are pulled.
+            draft.write_bytes(gzip.compress(lines.encode("utf-8", "surrogatepass"), mtime=0))
+            draft.replace(file)
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            raise DataError(
+                f"'{file}' cannot be written: {error.strerror}; see to the folder or disk"
+            ) from error
