@@ -22,8 +22,9 @@ from qwen3_eval.engine.vllm import VllmEngine, start_vllm
 from qwen3_eval.model.checkpoint import locate_checkpoint
 from qwen3_eval.model.vllm_plugin import ARCHITECTURE
 from qwen3_eval.store import Store
+from qwen3_eval.subset import select
 from qwen3_eval.sweep import Plan, Questions, run_sweep
-from qwen3_eval.task import load_task, select
+from qwen3_eval.task import load_task
 from qwen3_eval.types import THINKING, Budget, Generation, Sample, Sampling
 
 NANO = locate_checkpoint("box:nano", None).path

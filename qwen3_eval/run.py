@@ -15,8 +15,9 @@ from qwen3_eval.progress import show_progress
 from qwen3_eval.score import read_records, score_answers
 from qwen3_eval.store import Store
 from qwen3_eval.study import Study, as_list, default_folder, describe_run, read_study, utc_now
+from qwen3_eval.subset import select
 from qwen3_eval.sweep import Plan, Questions, run_sweep
-from qwen3_eval.task import add_tasks, load_task, select
+from qwen3_eval.task import add_tasks, load_task
 
 
 def sweep(config: SweepConfig) -> int:

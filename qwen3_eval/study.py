@@ -18,8 +18,9 @@ from qwen3_eval.data import DataSource
 from qwen3_eval.engine.start import check_engine
 from qwen3_eval.errors import ConfigError, StoreError, did_you_mean
 from qwen3_eval.model.checkpoint import Checkpoint, locate_checkpoint
+from qwen3_eval.subset import select
 from qwen3_eval.sweep import choose_strategy
-from qwen3_eval.task import Loaded, Task, add_tasks, load_task, select
+from qwen3_eval.task import Loaded, Task, add_tasks, load_task
 from qwen3_eval.types import MODES, NON_THINKING, THINKING, Budget, Mode, Sampling
 
 

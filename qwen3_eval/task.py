@@ -4,10 +4,9 @@ import hashlib
 import importlib.util
 import inspect
 import json
-import math
 import pkgutil
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from qwen3_eval.data import DataSource
 from qwen3_eval.errors import ConfigError, QwenEvalError, did_you_mean
+from qwen3_eval.subset import take_share
 from qwen3_eval.types import Sample, Verdict
 
 Scorer = Callable[[Sample, str], Verdict]
@@ -220,45 +220,6 @@ def load_task(name: str) -> Task:
     except KeyError:
         hint = did_you_mean(name, _registry) or ";"
         raise ConfigError(f"task '{name}' not found{hint} 'python -m qwen3_eval tasks' lists all") from None
-
-
-def select(samples: Sequence[Sample], limit: int | None, shard: tuple[int, int] = (1, 1)) -> list[Sample]:
-    """Returns the first `limit` samples (None for all) in a pseudo-random order that never changes.
-
-    The order is that of a hash of each sample_id, so it needs no seed and no knowledge of the other samples.
-    Hence limit=200 is a subset of limit=400, a longer run extends a shorter one, and groups that lie
-    together in the data are mixed in every prefix: what is done when a run is stopped is a fair draw.
-    Of those, shard (k, n) is every n-th from the k-th on: the n shards are the whole, of equal size to one
-    question, and a larger limit only adds to each.
-    Raises ConfigError where `limit` is below 1.
-    """
-    if limit is not None and limit < 1:
-        raise ConfigError(
-            f"limit={limit} selects nothing; give the number of questions per task, or null for all"
-        )
-    k, n = shard
-    return sorted(samples, key=_draw)[:limit][k - 1 :: n]
-
-
-def take_share(samples: Sequence[Sample], share: float) -> tuple[Sample, ...]:
-    """Returns `share` of each group, rounded up, in data order: the same questions on every machine.
-
-    It is the first part of the order of `select`, so a larger share holds a smaller one.
-    """
-    groups: dict[str, list[Sample]] = {}
-    for sample in samples:
-        groups.setdefault(sample.group, []).append(sample)
-    taken = {
-        sample.sample_id
-        for group in groups.values()
-        for sample in sorted(group, key=_draw)[: math.ceil(share * len(group))]
-    }
-    return tuple(sample for sample in samples if sample.sample_id in taken)
-
-
-def _draw(sample: Sample) -> bytes:
-    """A place in a pseudo-random order that needs no seed and no knowledge of the other samples."""
-    return hashlib.sha256(sample.sample_id.encode()).digest()
 
 
 def add_tasks(folder: str) -> None:

@@ -102,6 +102,7 @@ def test_mmmlu_takes_a_tenth_without_yoruba(tmp_path: Path) -> None:
         row = {"Question": "q", "A": "1", "B": "2", "C": "3", "D": "4", "Answer": "B", "Subject": "s"}
         (folder / "test.jsonl").write_text((json.dumps(row) + "\n") * 40)
     assert Counter(s.group for s in load("mmmlu", tmp_path)) == {"FR_FR": 4, "SW_KE": 4}
+    assert Counter(s.group for s in load("mmmlu", tmp_path, share=0.15)) == {"FR_FR": 6, "SW_KE": 6}
     every = load("mmmlu", tmp_path, languages="all", share=1.0)
     assert Counter(s.group for s in every) == {"FR_FR": 40, "SW_KE": 40, "YO_NG": 40}
     larger = {s.sample_id for s in load("mmmlu", tmp_path, share=0.5)}

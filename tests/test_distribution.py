@@ -19,8 +19,9 @@ from qwen3_eval.chat import STOP_TEXTS, Chat, load_chat
 from qwen3_eval.data import DataSource
 from qwen3_eval.score import read_records, score_answers
 from qwen3_eval.store import Store
+from qwen3_eval.subset import select
 from qwen3_eval.sweep import Plan, Questions
-from qwen3_eval.task import load_task, select
+from qwen3_eval.task import load_task
 from qwen3_eval.types import THINKING, Sampling
 
 pytestmark = pytest.mark.slow

@@ -23,7 +23,7 @@ LAYERS: list[set[str]] = [
         "run_folder",
         "probe",
     },
-    {"task", "scoring", "engine", "tasks"},
+    {"task", "subset", "scoring", "engine", "tasks"},
     {"sweep", "score", "report", "compare", "gate", "thinkfollow", "progress"},
     {"study", "run", "runs", "listing", "doctor", "mirror"},
     {"cli", "__main__"},

@@ -16,8 +16,9 @@ from qwen3_eval.model.nano_lessons import draw_dialogue
 from qwen3_eval.report.tables import summarize
 from qwen3_eval.score import read_records, score_answers
 from qwen3_eval.store import Store
+from qwen3_eval.subset import select
 from qwen3_eval.sweep import Plan, Questions
-from qwen3_eval.task import load_task, select
+from qwen3_eval.task import load_task
 from qwen3_eval.types import MODES, NON_THINKING, THINKING, Message, Sampling
 
 pytestmark = pytest.mark.slow

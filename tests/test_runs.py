@@ -19,7 +19,7 @@ from qwen3_eval.runs import find_runs, merge_runs
 from qwen3_eval.score import read_records
 from qwen3_eval.store import Store
 from qwen3_eval.store_schema import pack_ids
-from qwen3_eval.task import select
+from qwen3_eval.subset import select
 from qwen3_eval.types import Message, Sample
 
 NUMBERED = ["rollout", "thinking_s", "answer_s"]  # what differs between two runs of one sweep

@@ -13,7 +13,8 @@ import pytest
 from qwen3_eval import task as registry
 from qwen3_eval.data import DataSource, Row
 from qwen3_eval.errors import ConfigError
-from qwen3_eval.task import Card, load_task, procedural_task, select, task, task_names
+from qwen3_eval.subset import select, take_share
+from qwen3_eval.task import Card, load_task, procedural_task, task, task_names
 from qwen3_eval.types import Message, Sample, Verdict
 
 CARD = Card(
@@ -108,6 +109,14 @@ def test_a_limit_mixes_groups_that_lie_together() -> None:
     """Of ten groups of 100 in blocks, a limit of 200 draws about 20 each; 4 standard deviations are 15."""
     counts = Counter(s.group for s in select(samples(10, 100), 200))
     assert all(5 <= counts[str(g)] <= 35 for g in range(10))
+
+
+def test_a_share_is_exact_and_of_each_group() -> None:
+    """A tenth of 30 is 3, not 4 for a rounding; a tenth of 5 is 1, rounded up; a larger share holds it."""
+    mixed = samples(1, 30) + [Sample(f"u/{i}", (), "", group="u") for i in range(5)]
+    tenth = take_share(mixed, 0.1)
+    assert Counter(s.group for s in tenth) == {"0": 3, "u": 1}
+    assert {s.sample_id for s in tenth} < {s.sample_id for s in take_share(mixed, 0.5)}
 
 
 @pytest.mark.parametrize("limit", [0, -3])
