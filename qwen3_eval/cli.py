@@ -187,6 +187,8 @@ def _to_overrides(setting: str, schema: type) -> list[str]:
     if not equals:
         raise ConfigError(f"'{setting}' is no setting; write NAME=VALUE, as budget=[1k,4k,8k]")
     if name.startswith(_OPEN) and any(leaf.startswith(name.split(".")[0]) for leaf in leaves):
+        if name.startswith("options.") and not value.startswith(("[", "{")):
+            value = _quote(value)
         return [f"++{name}={value}"]
     if name in groups:
         return _choose(name, value)
@@ -197,11 +199,19 @@ def _to_overrides(setting: str, schema: type) -> list[str]:
         )
     if name in _LISTS and not value.startswith("["):
         value = f"[{value}]"
-    elif name not in _LISTS and re.search(r"[^\w.\-+/:]", value):
-        # Free text (paths, stop texts) means itself; Hydra's grammar would read brackets and commas.
-        quoted = value.replace("\\", "\\\\").replace("'", "\\'")
-        value = f"'{quoted}'" if not value.startswith(("'", '"')) else value
+    elif name not in _LISTS:
+        value = _quote(value)
     return [f"{name}={value}"]
+
+
+def _quote(value: str) -> str:
+    """Free text (paths, stop texts) means itself; Hydra's grammar would read brackets and commas."""
+    if not re.search(r"[^\w.\-+/:]", value) or value.startswith(("'", '"')):
+        return value
+    # A backslash is plain there, but before a quote.
+    quoted = re.sub(r"(\\*)'", lambda found: 2 * found[1] + "\\'", value)
+    quoted = re.sub(r"\\+$", lambda found: 2 * found[0], quoted)
+    return f"'{quoted}'"
 
 
 def _choose(group: str, value: str) -> list[str]:

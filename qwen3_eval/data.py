@@ -84,7 +84,7 @@ class DataSource:
                 found, origin, where = self._read(hub_id, part, split, revision)
             except DataError:
                 # A mirror may lack one of a subset; where it has none, that is the error to tell.
-                may_lack = lenient and self.mirror is not None and len(configs) > 1
+                may_lack = lenient and len(configs) > 1 and self._lacks(hub_id, part, split)
                 if not may_lack or (number == len(configs) - 1 and not rows):
                     raise
                 absent.append(part)
@@ -109,14 +109,26 @@ class DataSource:
             notes.append(note)
         return Rows(tuple(rows), tuple(ids), digest, origin, tuple(filter(None, notes)))
 
+    def _lacks(self, hub_id: str, config: str, split: str) -> bool:
+        """True where a mirror is there and has no file of that config; a damaged file is not lacking."""
+        return self.mirror is not None and find_mirror_file(self.mirror, hub_id, config, split) is None
+
     def _read(
         self, hub_id: str, config: str, split: str, revision: str | None
     ) -> tuple[list[dict[str, Any]], str, str]:
         """Returns the rows of one config, their origin, and what errors call them."""
         name = f"{hub_id} {config}/{split}"
         if self.mirror is None:
-            return read_hub(hub_id, config, split, revision), "hub", name
-        path = _find_mirror_file(self.mirror, hub_id, config, split)
+            try:
+                return read_hub(hub_id, config, split, revision), "hub", name
+            except DataError as error:
+                raise DataError(
+                    f"{error}, and no local mirror is set; set data.root=FOLDER (or ${MIRROR_VARIABLE}), "
+                    f"laid out {_LAYOUT}, or see to the connection"
+                ) from error
+        path = find_mirror_file(self.mirror, hub_id, config, split)
+        if path is None:
+            raise _explain_missing(self.mirror, hub_id, config, split)
         return list(_read_file(path)), f"mirror:{path}", f"{name} ({path})"
 
 
@@ -154,18 +166,20 @@ def _check_count(got: int, expected: int, lenient: bool, name: str) -> str:
     raise DataError(f"{name}: {got:,} rows, where the task has {expected:,}{hint}")
 
 
-def _find_mirror_file(root: Path, hub_id: str, config: str, split: str) -> Path:
+def find_mirror_file(root: Path, hub_id: str, config: str, split: str) -> Path | None:
+    """Returns the file of a mirror that holds one config's split, or None where it has none."""
+    stem = root / hub_id / config / split
+    paths = (stem.with_name(stem.name + suffix) for suffix in _SUFFIXES)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _explain_missing(root: Path, hub_id: str, config: str, split: str) -> DataError:
     if not root.is_dir():
-        raise DataError(
+        return DataError(
             f"the data mirror {root} is not a folder; set data.root (or ${MIRROR_VARIABLE}) to one laid out "
             f"{_LAYOUT}, or unset both to read from the hub"
         )
-    stem = root / hub_id / config / split
-    for suffix in _SUFFIXES:
-        path = stem.with_name(stem.name + suffix)
-        if path.is_file():
-            return path
-    raise DataError(
+    return DataError(
         f"the data mirror {root} has no {hub_id}/{config}/{split}{{{','.join(_SUFFIXES)}}}; "
         f"{_describe_nearest(root, hub_id, config)}; add the file, or unset data.root (and "
         f"${MIRROR_VARIABLE}) to read from the hub"
@@ -248,8 +262,7 @@ def read_hub(hub_id: str, config: str, split: str, revision: str | None) -> list
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise DataError(
             f"{hub_id} {config}/{split} at revision {revision or 'main'} cannot be read from the hub "
-            f"({reason}), and no local mirror is set; set data.root=FOLDER (or ${MIRROR_VARIABLE}), laid out "
-            f"{_LAYOUT}, or see to the connection"
+            f"({reason})"
         ) from error
     finally:
         datasets.config.HF_HUB_OFFLINE = offline

@@ -200,7 +200,7 @@ def _check_rows(config: SweepConfig, hub_answers: bool) -> Iterator[Finding]:
             continue
         try:
             loaded = task.load(source, config.options.get(name, {}))
-        except DataError as error:
+        except (ConfigError, DataError) as error:
             yield Finding(_weight(asked), f"task {name}", str(error))
         else:
             facts = [f"{len(loaded.samples):,} questions", loaded.origin, *loaded.notes]

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from qwen3_eval.config import DataCommandConfig
-from qwen3_eval.data import DataSource, read_hub
+from qwen3_eval.data import DataSource, find_mirror_file, read_hub
 from qwen3_eval.errors import ConfigError, DataError
 from qwen3_eval.study import as_list
 from qwen3_eval.task import Task, add_tasks, load_task
@@ -39,6 +39,8 @@ def data(action: str, config: DataCommandConfig) -> int:
         except DataError as error:
             failed += 1
             print(f"missing  {task.name}: {error}")
+            if action == "pull":
+                print("         a file that is there is left as it is: remove a bad one, then pull again")
         else:
             print(f"ok       {', '.join([f'{task.name}: {len(loaded.samples):,} questions', *loaded.notes])}")
     return 1 if failed else 0
@@ -48,9 +50,9 @@ def _pull(task: Task, mirror: Path) -> None:
     """Writes each config of the task that the mirror lacks; a file is there whole or not at all."""
     card = task.card
     for config in [card.config] if isinstance(card.config, str) else card.config:
-        file = mirror / card.hub_id / config / f"{card.split}.jsonl.gz"
-        if any(file.parent.glob(f"{card.split}.*")):
+        if find_mirror_file(mirror, card.hub_id, config, card.split) is not None:
             continue
+        file = mirror / card.hub_id / config / f"{card.split}.jsonl.gz"
         rows = read_hub(card.hub_id, config, card.split, card.revision)
         lines = "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
         draft = file.with_name(f".{file.name}.tmp")

@@ -17,7 +17,7 @@ from qwen3_eval.store import Store
 from qwen3_eval.study import Study, as_list, default_folder, describe_run, read_study, utc_now
 from qwen3_eval.subset import select
 from qwen3_eval.sweep import Plan, Questions, run_sweep
-from qwen3_eval.task import add_tasks, load_task
+from qwen3_eval.task import add_tasks, load_task, task_names
 
 
 def sweep(config: SweepConfig) -> int:
@@ -60,8 +60,11 @@ def score(config: ScoreConfig) -> int:
                     f"task '{name}' is not in run.dir='{store.folder}'{did_you_mean(name, run['tasks'])} "
                     f"it holds: {', '.join(run['tasks'])}"
                 )
-        if path := config.tasks.path or run["settings"].get("tasks", {}).get("path"):
-            add_tasks(path)
+        if config.tasks.path:
+            add_tasks(config.tasks.path)
+        for name in names:
+            if name not in task_names() and run["tasks"][name].get("path"):
+                add_tasks(run["tasks"][name]["path"])
         scorers = {name: load_task(name).score for name in names}
         for name in names:  # not before every scorer is at hand
             store.clear_verdicts(name)

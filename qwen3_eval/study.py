@@ -78,14 +78,12 @@ def read_study(config: SweepConfig) -> Study:
 def _read_options(config: SweepConfig, tasks: Sequence[Task]) -> dict[str, dict[str, Any]]:
     """Returns every option of each task. Raises ConfigError for one of a task that is not asked."""
     names = [task.name for task in tasks]
-    for name, given in config.options.items():
+    for name in config.options:
         if name not in names:
             raise ConfigError(
                 f"options.{name} is of no task that is asked{did_you_mean(name, names)} asked: "
                 f"{', '.join(names)}"
             )
-        if not isinstance(given, Mapping):
-            raise ConfigError(f"options.{name}={given!r} names no option; write options.{name}.NAME=VALUE")
     return {task.name: task.read_options(config.options.get(task.name, {})) for task in tasks}
 
 
@@ -215,6 +213,8 @@ def describe_run(
             task.name: {
                 "metric": task.metric,
                 "average": task.average,
+                "parallel": task.parallel,
+                "path": task.path,
                 "notes": list(loaded.notes),
                 "questions": len(select(loaded.samples, config.limit, study.shard)),
                 "repeats": config.repeats or task.repeats,

@@ -6,14 +6,15 @@ import inspect
 import json
 import pkgutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from qwen3_eval.data import DataSource
-from qwen3_eval.errors import ConfigError, QwenEvalError, did_you_mean
+from qwen3_eval.data import DataSource, Row
+from qwen3_eval.errors import ConfigError, DataError, QwenEvalError, did_you_mean
 from qwen3_eval.subset import take_share
 from qwen3_eval.types import Sample, Verdict
 
@@ -22,6 +23,7 @@ RowReader = Callable[..., Sample | None]
 Generator = Callable[..., Iterable[Sample]]
 
 _TASKS_PACKAGE = "qwen3_eval.tasks"
+_OWN = "qwen3_eval_tasks_of_"  # the modules of a user's folder are named so
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class Task:
 
     Its options are the keyword-only parameters of its function, and `share`: of each group so much is taken.
     `average` says what the whole task's score is a mean of: all questions, or its top groups' scores.
+    `parallel` groups hold the same questions, known by the row's number, so their errors go together.
     """
 
     name: str
@@ -87,27 +90,43 @@ class Task:
     repeats: int = 1
     share: float = 1.0
     average: Literal["questions", "groups"] = "questions"
+    parallel: bool = False
 
     @property
     def metric(self) -> str:
         """What the mean of its scores is called, as `accuracy`."""
         return self.card.metric
 
+    @property
+    def path(self) -> str:
+        """The folder of a user's own task, "" for one of the package's."""
+        module = sys.modules.get(self._function.__module__)
+        own = self._function.__module__.startswith(_OWN) and module is not None and module.__file__
+        return str(Path(own).parent) if own else ""
+
+    @property
+    def _function(self) -> Callable[..., Any]:
+        function = self.generator or self.reader
+        assert function is not None
+        return function
+
     @cached_property
     def options(self) -> tuple[Option, ...]:
         """What `options.<task>.<name>=` can set."""
-        function = self.generator or self.reader
-        assert function is not None
         found = [Option("share", self.share)]
-        for parameter in inspect.signature(function).parameters.values():
+        for parameter in inspect.signature(self._function, eval_str=True).parameters.values():
             if parameter.kind is parameter.KEYWORD_ONLY:
                 literal = get_origin(parameter.annotation) is Literal
                 allowed = get_args(parameter.annotation) if literal else ()
                 found.append(Option(parameter.name, parameter.default, allowed))
         return tuple(found)
 
-    def read_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns every option, as `given` or by default. Raises ConfigError for a wrong name or value."""
+    def read_options(self, given: object) -> dict[str, Any]:
+        """Returns every option, as `given` by name or by default. Raises ConfigError for a wrong one."""
+        if not isinstance(given, Mapping):
+            raise ConfigError(
+                f"options.{self.name}={given!r} names no option; write options.{self.name}.NAME=VALUE"
+            )
         known = {option.name: option for option in self.options}
         chosen = {option.name: option.default for option in self.options}
         for name, value in given.items():
@@ -135,12 +154,12 @@ class Task:
             )
         return chosen
 
-    def load(self, source: DataSource, given: Mapping[str, Any] | None = None) -> Loaded:
+    def load(self, source: DataSource, given: object = None) -> Loaded:
         """Returns the samples, in data order, under the given options.
 
         Raises DataError where the rows are not to be had, ConfigError for a wrong option.
         """
-        options = self.read_options(given or {})
+        options = self.read_options({} if given is None else given)
         share = options.pop("share")
         if self.generator is not None:
             samples = tuple(self.generator(**options))
@@ -158,15 +177,30 @@ class Task:
                 card.fingerprint,
                 card.partial,
             )
-            read = (self.reader(row, f"{self.name}/{row_id}", **options) for row_id, row in found)
+            read = (self._read(row, row_id, options) for row_id, row in found)
             samples = tuple(sample for sample in read if sample is not None)
             left_out = len(found.rows) - len(samples)
             notes = (f"{left_out:,} of {len(found.rows):,} rows are not asked",) if left_out else ()
             loaded = Loaded(samples, found.fingerprint, found.origin, found.notes + notes)
-        assert len({s.sample_id for s in samples}) == len(samples), f"{self.name}: sample ids repeat"
+        seen = Counter(sample.sample_id for sample in samples)
+        for sample_id, times in seen.items():
+            if times > 1:
+                raise ConfigError(
+                    f"task '{self.name}': {times} samples have the id '{sample_id}'; give each its own"
+                )
         if share < 1:
             loaded = replace(loaded, samples=take_share(samples, share))
         return loaded
+
+    def _read(self, row: Row, row_id: str, options: Mapping[str, Any]) -> Sample | None:
+        assert self.reader is not None
+        try:
+            return self.reader(row, f"{self.name}/{row_id}", **options)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise DataError(
+                f"task '{self.name}' cannot read row {row_id}: {type(error).__name__}: {error}; the rows are "
+                f"not as its card says ('python -m qwen3_eval tasks {self.name}'), or the task is wrong"
+            ) from error
 
     def score(self, sample: Sample, answer: str) -> Verdict:
         """Judges `answer`, the decoded text after `</think>`."""
@@ -235,7 +269,7 @@ def add_tasks(folder: str) -> None:
             f"tasks.path={folder!r} is no folder with a .py file in it; give one whose modules use @task"
         )
     for file in modules:
-        name = f"qwen3_eval_tasks_of_{hashlib.sha256(bytes(place)).hexdigest()[:8]}.{file.stem}"
+        name = f"{_OWN}{hashlib.sha256(bytes(place)).hexdigest()[:8]}.{file.stem}"
         if name in sys.modules:
             continue
         spec = importlib.util.spec_from_file_location(name, file)

@@ -34,6 +34,7 @@ YORUBA = "YO_NG"
     scorer=choice_scorer(),
     share=0.1,
     average="groups",
+    parallel=True,
 )
 def mmmlu(
     row: Row,

@@ -131,7 +131,7 @@ def test_a_bad_mirror_is_refused_with_its_file(
         (["engine.extra.delay=1"], "did you mean 'delay_s'?"),
         (["options.chain.shar=1"], "unknown setting 'options.chain.shar'; did you mean 'share'?"),
         (["options.gsm8k.share=1"], "options.gsm8k is of no task that is asked"),
-        (["options.chain=3"], "write options.chain.NAME=VALUE"),
+        (["options.chain=3"], "options.chain=3 names no option; write options.chain.NAME=VALUE"),
         (["engine.extra.delay_s=-1"], "delay_s=-1"),
         (["engine=torch", "engine.extra.delay_s=1"], "engine=torch takes none"),
         (["engine.name=vlm"], "did you mean 'vllm'?"),

@@ -13,6 +13,13 @@ from qwen3_eval.scoring.choice import CHOICE_INSTRUCTION, choice_scorer, extract
 from qwen3_eval.scoring.choice_words import ALPHABET
 from qwen3_eval.types import Sample
 
+
+def test_options_that_are_one_text_are_refused() -> None:
+    """A list that a CSV made a text would be asked letter by letter."""
+    with pytest.raises(ValueError, match="a list is asked for"):
+        format_question("q", "['a', 'b']")
+
+
 FIELDS = [
     '"answer": "C"', "'answer': 'C'", '`"answer": "C"`', "“answer”: “C”", 'answer: "C"', '"answer": C',
     '**"answer": "C"**', '"answer": **"C"**', '"answer": "**C**"', '"**answer**": "C"', '"answer"  :\t "C"',

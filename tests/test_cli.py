@@ -157,6 +157,19 @@ def test_listing_imports_nothing_heavy(arguments: list[str]) -> None:
     assert done.stdout
 
 
+@pytest.mark.parametrize(
+    "text", ["Answer within \\boxed{}.", "a, b = c", "it's 'so'", "end \\", "plain", "[x"]
+)
+def test_an_option_may_be_any_text(text: str) -> None:
+    """An instruction of the user's means itself, braces, commas and quotes included."""
+    if text == "[x":
+        with pytest.raises(ConfigError):
+            compose(f"options.gsm8k.instruction={text}")
+    else:
+        assert compose(f"options.gsm8k.instruction={text}").options == {"gsm8k": {"instruction": text}}
+    assert compose("options.mmmlu.share=0.5").options == {"mmmlu": {"share": 0.5}}
+
+
 def test_every_command_has_help() -> None:
     """`--help` names the commands, and each command's help its settings with their defaults."""
     assert all(name in run("--help").stdout for name in ("sweep", "score", "report", "tasks", "models"))

@@ -199,5 +199,10 @@ def test_absent_configs_pass_only_where_a_subset_may(tmp_path: Path) -> None:
         read(tmp_path, config=("a", "b", "c"), expected_rows=6)
     found = read(tmp_path, config=("a", "b", "c"), expected_rows=6, allow_partial=True)
     assert found.notes == ("partial: 2 of 6 rows", "absent: b, c")
+    (tmp_path / "org/set/b").mkdir()
+    (tmp_path / "org/set/b/test.jsonl").write_text('{"q": "torn')
+    with pytest.raises(DataError, match="line 1 is torn"):  # damaged is not absent
+        read(tmp_path, config=("a", "b"), expected_rows=4, allow_partial=True)
+    (tmp_path / "org/set/b/test.jsonl").unlink()
     with pytest.raises(DataError, match="has no org/set/c/test"):
         read(tmp_path, config=("b", "c"), expected_rows=4, allow_partial=True)

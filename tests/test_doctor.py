@@ -120,8 +120,9 @@ def test_everything_that_keeps_a_sweep_from_running_is_missing(
     weights = model / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     found = examined(
-        f"data.root={mirror}", "task=gsm8k", f"model={model}", f"run.dir={rows}/run", "budget=0k5"
-    )
+        f"data.root={mirror}", "task=gsm8k", f"model={model}", f"run.dir={rows}/run", "budget=0k5",
+        "options.chain=3",
+    )  # fmt: skip
     told = {
         "task gsm8k": "1 rows, where the task has 1,319",
         "model": "model.safetensors' is truncated",
@@ -132,6 +133,7 @@ def test_everything_that_keeps_a_sweep_from_running_is_missing(
         assert found[name].status == "missing", name
         assert text in found[name].found
     assert found["task aime24"].status == "warning"  # it lacks too, but was not asked for
+    assert "options.chain=3 names no option" in found["task chain"].found
 
 
 def test_without_hub_and_mirror_an_asked_task_is_missing_and_others_warn(

@@ -138,3 +138,16 @@ def test_a_macro_average_counts_groups_alike_by_hand() -> None:
     assert 0 <= got.ci_low < got.score < got.ci_high <= 1
     assert estimate_macro([[[1.0]]]).stderr == pytest.approx(0.5)
     assert estimate_macro([]).n_questions == 0
+
+
+def test_parallel_groups_are_not_independent() -> None:
+    """One set of answers in two languages says no more than in one: clustered by question, the error is that
+    of one group; taken for independent, it would be smaller by sqrt 2."""
+    scores = [[1.0], [0.0], [1.0], [1.0]]
+    names = ["0", "1", "2", "3"]
+    one = estimate(scores)
+    assert estimate_macro([scores, scores], [names, names]).stderr == pytest.approx(one.stderr)
+    assert estimate_macro([scores, scores]).stderr == pytest.approx(one.stderr / np.sqrt(2))
+    # Question 1 missing in one language, its repeats without a score: the others stay with their own.
+    gap = [[1.0], [np.nan], [1.0], [0.0]]
+    assert estimate_macro([scores, gap], [names, names]).n_questions == 7

@@ -93,6 +93,14 @@ def test_a_group_counts_for_those_above_it() -> None:
     assert summarize(records)["score"].iloc[0] == pytest.approx(0.5)
 
 
+def test_a_macro_average_of_errors_alone_is_no_score() -> None:
+    """Where no record of a cell has a verdict its score is empty, and the report is still written."""
+    records = pd.DataFrame([record(group="a", outcome="error", score=0.0)])
+    row = summarize(records, tasks={"chain": {"average": "groups", "parallel": True}}).iloc[0]
+    assert math.isnan(row["score"])
+    assert (row["n_questions"], row["error"]) == (0, 1.0)
+
+
 def test_summary_golden() -> None:
     """Three questions in two groups, two repeats, worked by hand: question means 1, 1/2, 0, so score 1/2,
     s = 1/2, se = 1/(2 sqrt 3); shares are of all six records; the error counts beside the score."""

@@ -12,7 +12,7 @@ import pytest
 
 from qwen3_eval import task as registry
 from qwen3_eval.data import DataSource, Row
-from qwen3_eval.errors import ConfigError
+from qwen3_eval.errors import ConfigError, DataError
 from qwen3_eval.subset import select, take_share
 from qwen3_eval.task import Card, load_task, procedural_task, task, task_names
 from qwen3_eval.types import Message, Sample, Verdict
@@ -85,6 +85,33 @@ def test_two_tasks_of_one_name_are_refused() -> None:
     procedural_task(name="toy", card=CARD, scorer=same)(toy)
     with pytest.raises(ConfigError, match="two tasks are named 'toy'"):
         procedural_task(name="toy", card=CARD, scorer=same)(toy)
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_ids_that_repeat_are_told() -> None:
+    """Two samples of one id would overwrite each other's records: refused, with the id."""
+
+    @procedural_task(name="toy", card=CARD, scorer=same)
+    def toy() -> Iterator[Sample]:
+        yield from [Sample("toy/0", (Message("user", "?"),), "x")] * 2
+
+    with pytest.raises(ConfigError, match="2 samples have the id 'toy/0'"):
+        load_task("toy").load(DataSource())
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_a_row_that_is_not_as_promised_is_told(tmp_path: Path) -> None:
+    """What a reader cannot read is an error of ours that names the task and the row."""
+
+    @task(name="toy", card=CARD, scorer=same)
+    def toy(row: Row, sample_id: str) -> Sample:
+        return Sample(sample_id, (Message("user", row["q"]),), int(row["a"]))
+
+    folder = tmp_path / "o" / "s" / "c"
+    folder.mkdir(parents=True)
+    (folder / "test.jsonl").write_text('{"q": "1?", "a": "1"}\n{"q": "2?", "a": "two"}\n')
+    with pytest.raises(DataError, match="task 'toy' cannot read row 1: ValueError"):
+        load_task("toy").load(DataSource(tmp_path))
 
 
 def test_an_unknown_task_is_told_its_neighbour() -> None:

@@ -30,8 +30,8 @@ def summarize(
     before non-thinking, and budgets rise. `n_questions` counts the questions that have a score: `error`
     verdicts are left out of score and interval. The shares `forced`, `truncated`, `no_answer` and `error`
     are of all records of the row; token means are of those without error. `tasks` is what run.json says
-    of each: its `metric`, else "accuracy", and its `average`: over "questions", or "groups" where the whole
-    task's score is the mean of its top groups' scores.
+    of each: its `metric`, else "accuracy"; its `average`: over "questions", or "groups" where the whole
+    task's score is the mean of its top groups' scores; and whether these are `parallel`, sharing questions.
     """
     import pandas as pd
 
@@ -39,7 +39,12 @@ def summarize(
     for (task, group, mode, budget), cell in _cells(records):
         scored = cell[cell["outcome"] != "error"]
         about = (tasks or {}).get(task, {})
-        got = _estimate(scored, by_group=not group and about.get("average") == "groups")
+        by_group = not group and about.get("average") == "groups"
+        got = (
+            _estimate_macro(scored, about.get("parallel", False))
+            if by_group
+            else estimate(_score_matrix(scored))
+        )
         rows.append({
             "task": task,
             "group": group,
@@ -81,18 +86,21 @@ def _prefixes(path: str) -> list[str]:
     return ["/".join(parts[: i + 1]) for i in range(len(parts))]
 
 
-def _estimate(scored: "pd.DataFrame", by_group: bool) -> Estimate:
-    """Estimates the score of one row's records: over its questions, or over its top groups."""
-    if by_group:
-        tops = scored["group"].str.partition("/")[0]
-        return estimate_macro([_score_matrix(cell) for _, cell in scored.groupby(tops, sort=False)])
-    return estimate(_score_matrix(scored))
+def _estimate_macro(scored: "pd.DataFrame", parallel: bool) -> Estimate:
+    """Estimates the mean of the top groups' scores; `parallel` groups hold the same questions, by number."""
+    tops = scored["group"].map(lambda group: group.partition("/")[0])
+    matrices = [_score_table(cell) for _, cell in scored.groupby(tops, sort=False)]
+    clusters = [[sample_id.rpartition("/")[2] for sample_id in table.index] for table in matrices]
+    return estimate_macro([table.to_numpy(dtype=float) for table in matrices], clusters if parallel else None)
 
 
 def _score_matrix(scored: "pd.DataFrame") -> "NDArray[np.float64]":
     """Returns the scores as (n_questions, n_repeats), NaN where a repeat has none."""
-    by_repeat = scored.pivot(index="sample_id", columns="repeat", values="score")
-    return by_repeat.to_numpy(dtype=float)
+    return _score_table(scored).to_numpy(dtype=float)
+
+
+def _score_table(scored: "pd.DataFrame") -> "pd.DataFrame":
+    return scored.pivot(index="sample_id", columns="repeat", values="score")
 
 
 def summary_csv(summary: "pd.DataFrame") -> str:

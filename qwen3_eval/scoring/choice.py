@@ -72,6 +72,8 @@ def format_question(question: str, options: Sequence[str], instruction: str = CH
 
     Raises ValueError for fewer than 2 or more than 26 options.
     """
+    if isinstance(options, str):
+        raise ValueError(f"format_question: got the text {options[:60]!r} for options; a list is asked for")
     if not 2 <= len(options) <= len(ALPHABET):
         raise ValueError(f"format_question: got {len(options)} options; allowed are 2 to {len(ALPHABET)}")
     lines = (f"{letter}. {option}" for letter, option in zip(ALPHABET, options, strict=False))

@@ -67,25 +67,57 @@ def estimate(scores: ArrayLike, clusters: Sequence[Hashable] | None = None) -> E
     return Estimate(score, stderr, low, high, n_questions, int(counts.max()))
 
 
-def estimate_macro(groups: Sequence[ArrayLike]) -> Estimate:
+def estimate_macro(
+    groups: Sequence[ArrayLike], clusters: Sequence[Sequence[Hashable]] | None = None
+) -> Estimate:
     """Returns the mean of the groups' scores, each group counting alike whatever its size, with its interval.
 
     Each of `groups` is (n_questions, n_repeats), as `estimate` takes it; groups without a score are left out.
-    The groups are fixed (these languages, not a draw of languages), so the standard error is that of a mean
-    of independent estimates, sqrt(sum se^2) / n_groups; a group of one question counts with the most that a
-    score in 0-1 can vary, 0.5. `n_questions` is their sum, `n_repeats` the most.
+    `clusters` names each question's cluster, as one question in several languages; clusters span groups, and
+    are then the independent units. `n_questions` is the groups' sum, `n_repeats` the most.
 
-    Source: stratified estimate with equal weights, Cochran 1977, Sampling Techniques, section 5.3.
+    The groups are fixed (these languages, not a draw of languages), so a question errs by its distance from
+    its own group's mean, over n_groups and the group's size, and with n / (n - 1) for the mean being
+    estimated; errors add up within a cluster, and their squares over clusters. A group of one question counts
+    with the most that a score in 0-1 can vary, 0.5.
+
+    Source: stratified estimate with equal weights, Cochran 1977, Sampling Techniques, section 5.3; clustered
+    error, Miller 2024 (arXiv 2411.00640), section 2.2.
     """
-    found = [got for got in map(estimate, groups) if got.n_questions]
+    named = clusters or [[(number, i) for i in range(len(np.asarray(g)))] for number, g in enumerate(groups)]
+    found = [
+        (estimate(group), _question_means(group), labels) for group, labels in zip(groups, named, strict=True)
+    ]
+    found = [each for each in found if each[0].n_questions]
     if not found:
         return Estimate(np.nan, np.nan, np.nan, np.nan, 0, 0)
-    score = float(np.mean([got.score for got in found]))
-    errors = np.array([0.5 if np.isnan(got.stderr) else got.stderr for got in found])
-    stderr = float(np.sqrt(np.sum(errors**2))) / len(found)
-    n_questions = sum(got.n_questions for got in found)
-    low, high = _wilson_interval(score, stderr, n_questions)
-    return Estimate(score, stderr, low, high, n_questions, max(got.n_repeats for got in found))
+    score = float(np.mean([got.score for got, _, _ in found]))
+    errors: dict[Hashable, float] = {}
+    alone = 0
+    for got, means, labels in found:
+        n = got.n_questions
+        if n == 1:
+            alone += 1
+            continue
+        scale = np.sqrt(n / (n - 1)) / (n * len(found))
+        for mean, label in zip(means, labels, strict=True):
+            if not np.isnan(mean):
+                errors[label] = errors.get(label, 0.0) + float(mean - got.score) * scale
+    variance = sum(error**2 for error in errors.values()) + alone * (0.5 / len(found)) ** 2
+    stderr = float(np.sqrt(variance))
+    low, high = _wilson_interval(score, stderr, len(errors) + alone)
+    n_questions = sum(got.n_questions for got, _, _ in found)
+    return Estimate(score, stderr, low, high, n_questions, max(got.n_repeats for got, _, _ in found))
+
+
+def _question_means(scores: ArrayLike) -> NDArray[np.float64]:
+    """Returns each question's mean over its repeats, (n_questions,), NaN where it has no score."""
+    values = np.asarray(scores, dtype=float)
+    counts = np.sum(~np.isnan(values), axis=1)
+    means: NDArray[np.float64] = np.where(
+        counts > 0, np.nansum(values, axis=1) / np.maximum(counts, 1), np.nan
+    )
+    return means
 
 
 def _clustered_stderr(means: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[float, int]:
