@@ -77,18 +77,14 @@ class DataSource:
         configs = [config] if isinstance(config, str) else list(config)
         rows: list[Row] = []
         ids: list[str] = []
-        absent: list[str] = []
+        absent = [part for part in configs if lenient and self._lacks(hub_id, part, split)]
+        if len(absent) == len(configs):
+            absent = absent[:-1]  # the last is read all the same: that it is missing is the error to tell
         name, origin = f"{hub_id} {configs[0]}/{split}", "hub"
-        for number, part in enumerate(configs):
-            try:
-                found, origin, where = self._read(hub_id, part, split, revision)
-            except DataError:
-                # A mirror may lack one of a subset; where it has none, that is the error to tell.
-                may_lack = lenient and len(configs) > 1 and self._lacks(hub_id, part, split)
-                if not may_lack or (number == len(configs) - 1 and not rows):
-                    raise
-                absent.append(part)
+        for part in configs:
+            if part in absent:
                 continue
+            found, origin, where = self._read(hub_id, part, split, revision)
             _check_columns(found, columns, where)
             rows += found if len(configs) == 1 else [{"config": part, **row} for row in found]
             ids += [str(i) if len(configs) == 1 else f"{part}/{i}" for i in range(len(found))]

@@ -9,7 +9,6 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 from qwen3_eval.chat import STOP_TEXTS
@@ -82,10 +81,6 @@ class Teacher:
 
     encode: Callable[[str], list[int]]
     render: Callable[..., str]
-
-    @cached_property
-    def _newline(self) -> int:
-        return self.encode("\n")[0]
 
     def _said(self, text: str, weight: float) -> Lesson:
         ids = self.encode(text)

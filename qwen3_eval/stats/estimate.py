@@ -48,12 +48,12 @@ def estimate(scores: ArrayLike, clusters: Sequence[Hashable] | None = None) -> E
         raise ValueError(f"scores has shape {values.shape}; (n_questions, n_repeats) is asked for")
     if np.nanmin(values, initial=0.0) < 0 or np.nanmax(values, initial=1.0) > 1:
         raise ValueError("scores holds a value outside 0-1; NaN marks a repeat without a score")
-    counts = np.sum(~np.isnan(values), axis=1)  # (n_questions,)
-    scored = counts > 0
+    every_mean = _question_means(values)
+    scored = ~np.isnan(every_mean)
     n_questions = int(scored.sum())
     if n_questions == 0:
         return Estimate(np.nan, np.nan, np.nan, np.nan, 0, 0)
-    means = np.nansum(values[scored], axis=1) / counts[scored]  # (n_questions,)
+    means = every_mean[scored]
     score = float(means.mean())
 
     labels = np.arange(n_questions)  # without clusters each question is its own
@@ -64,7 +64,7 @@ def estimate(scores: ArrayLike, clusters: Sequence[Hashable] | None = None) -> E
         labels = np.array([numbers[label] for label in clusters])[scored]
     stderr, n_units = _clustered_stderr(means, labels)
     low, high = _wilson_interval(score, stderr, n_units)
-    return Estimate(score, stderr, low, high, n_questions, int(counts.max()))
+    return Estimate(score, stderr, low, high, n_questions, int(np.sum(~np.isnan(values), axis=1).max()))
 
 
 def estimate_macro(
