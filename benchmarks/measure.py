@@ -21,10 +21,11 @@ from qwen3_eval.data import DataSource
 from qwen3_eval.engine.vllm import VllmEngine, start_vllm
 from qwen3_eval.model.checkpoint import locate_checkpoint
 from qwen3_eval.model.vllm_plugin import ARCHITECTURE
+from qwen3_eval.plan import Plan, Questions
 from qwen3_eval.store import Store
 from qwen3_eval.subset import select
-from qwen3_eval.sweep import Plan, Questions, run_sweep
-from qwen3_eval.task import load_task
+from qwen3_eval.sweep import run_sweep
+from qwen3_eval.task import Asking, load_task
 from qwen3_eval.types import THINKING, Budget, Generation, Sample, Sampling
 
 NANO = locate_checkpoint("box:nano", None).path
@@ -105,7 +106,7 @@ class Clock:
 
 def chain_samples() -> list[Sample]:
     """Returns the first questions of `chain` in the order in which `limit=` takes them."""
-    return select(load_task("chain").load(DataSource()).samples, N_QUESTIONS)
+    return select(load_task("chain").load(Asking(DataSource())).made, N_QUESTIONS)
 
 
 def make_plan(chat: Chat, samples: Sequence[Sample], budgets: Sequence[Budget]) -> Plan:

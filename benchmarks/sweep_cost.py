@@ -22,8 +22,8 @@ from measure import (
 
 from qwen3_eval.budget import Ending, format_budget
 from qwen3_eval.chat import Chat, load_chat
+from qwen3_eval.plan import Plan
 from qwen3_eval.store import Store
-from qwen3_eval.sweep import Plan
 from qwen3_eval.types import Budget
 
 REPEATS = 2

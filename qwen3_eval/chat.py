@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from qwen3_eval.errors import CheckpointError
-from qwen3_eval.types import THINKING, Message, Mode
+from qwen3_eval.types import BASE, MODES, THINKING, Message, Mode
 
 THINK_OPEN = "<think>"
 THINK_CLOSE = "</think>"
@@ -85,6 +85,20 @@ class Chat:
     def encode(self, text: str) -> tuple[int, ...]:
         """Returns the ids of `text`, special tokens recognised, none added."""
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))
+
+    def encode_plain(self, text: str) -> list[int]:
+        """Returns the ids of `text`, as `encode`, several times as fast for long texts."""
+        ids: list[int] = self.tokenizer.backend_tokenizer.encode_batch_fast([text], add_special_tokens=False)[
+            0
+        ].ids
+        return ids
+
+    def count_template_tokens(self) -> int:
+        """Returns how many tokens the template adds to one user message, in the mode where they are most."""
+        messages = [Message("user", "x")]
+        return max(len(self.render(messages, mode).ids) for mode in MODES if mode != BASE) - len(
+            self.encode("x")
+        )
 
     @cached_property
     def thinking_stop_ids(self) -> frozenset[int]:

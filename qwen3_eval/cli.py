@@ -28,11 +28,11 @@ COMMANDS: dict[str, tuple[str, type | None]] = {
     "runs": ("list the runs of a folder: runs [DIR]; or join shards: runs merge OUT IN1 IN2 ...", None),
 }
 
-_GROUPS = ("model", "engine", "sampling")
+_GROUPS = ("model", "engine", "sampling", "protocol")
 # Settings whose value is a list, so that budget=1k,4k needs no brackets.
 _LISTS = ("budget", "task", "mode")
 # Settings that hold free keys of others (engine arguments, a task's options): new keys are allowed.
-_OPEN = ("engine.extra.", "sampling.thinking.", "sampling.non_thinking.", "options.")
+_OPEN = ("engine.extra.", "sampling.thinking.", "sampling.non_thinking.", "sampling.base.", "options.")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -34,6 +34,7 @@ class EngineConfig:
     name: str = _setting("vllm", "vllm, torch (the bundled model, batched) or scripted (no model)")
     dtype: str = _setting("auto", "auto (the checkpoint's), float32, bfloat16 or float16")
     max_model_len: int | None = _setting(None, "tokens of context; by default the checkpoint's")
+    yarn_factor: float = _setting(1.0, "vllm: YaRN, which stretches the native context so many times")
     max_num_seqs: int = _setting(64, "requests that the engine runs at once")
     tensor_parallel_size: int = _setting(1, "vllm: GPUs that share each layer")
     pipeline_parallel_size: int = _setting(1, "vllm: GPUs that share the layers between them")
@@ -50,6 +51,7 @@ class SamplingConfig:
         {}, "for the trace and every answer after one: temperature, top_p, ..."
     )
     non_thinking: dict[str, Any] = _setting({}, "for budget 0 and mode=non-thinking")
+    base: dict[str, Any] = _setting({}, "for mode=base; greedy unless set")
 
 
 @dataclass
@@ -90,14 +92,20 @@ class SweepConfig:
 
     budget: Any = _setting(["1k", "4k", "8k"], "thinking budgets: an int, 1k (1024), inf; 0 is non-thinking")
     task: Any = _setting(["chain"], "names from `python -m qwen3_eval tasks`")
-    mode: Any = _setting(["thinking", "non-thinking"], "thinking, non-thinking or both")
+    mode: Any = _setting(
+        ["thinking", "non-thinking"], "thinking, non-thinking, or base: plain few-shot completion"
+    )
     limit: int | None = _setting(None, "questions per task; a stable pseudo-random choice")
     shard: str = _setting("", "2/4: the second quarter of the questions; `runs merge` joins the four runs")
     repeats: int | None = _setting(None, "samples per question and mode; by default the task's own")
     seed: int = _setting(0, "every random choice derives from it")
     stop_text: str = _setting("docs", "what a forced end inserts: docs, report, or a text with </think>")
-    max_answer_tokens: int = _setting(4096, "tokens reserved for the answer after </think>")
+    max_answer_tokens: int | None = _setting(
+        4096,
+        "tokens reserved for the answer after </think>; null: what the thinking leaves of the output limit",
+    )
     max_output_tokens: int | None = _setting(None, "tokens of thinking at inf; by default the task's own")
+    protocol: str = _setting("", "qwen3-report: sampling, limits and repeats as there; departures are listed")
     options: dict[str, Any] = _setting({}, "a task's own, as options.mmlu_redux.policy=ok; see `tasks NAME`")
     model: ModelConfig = _setting(ModelConfig, "the checkpoint")
     engine: EngineConfig = _setting(EngineConfig, "what generates")

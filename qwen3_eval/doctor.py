@@ -19,7 +19,7 @@ from qwen3_eval.errors import ConfigError, DataError, QwenEvalError
 from qwen3_eval.model.vllm_plugin import REPLACES
 from qwen3_eval.probe import HUB_PROBE, VLLM_PROBE, Probe, finish_probe, start_probe
 from qwen3_eval.study import as_list, read_study
-from qwen3_eval.task import add_tasks, load_task, task_names
+from qwen3_eval.task import Asking, add_tasks, load_task, task_names
 
 Status = Literal["ok", "warning", "missing"]
 
@@ -199,7 +199,7 @@ def _check_rows(config: SweepConfig, hub_answers: bool) -> Iterator[Finding]:
             elsewhere.append(name)
             continue
         try:
-            loaded = task.load(source, config.options.get(name, {}))
+            loaded = task.load(Asking(source), config.options.get(name, {}))
         except (ConfigError, DataError) as error:
             yield Finding(_weight(asked), f"task {name}", str(error))
         else:

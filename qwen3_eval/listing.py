@@ -8,7 +8,8 @@ from textwrap import wrap
 
 from qwen3_eval.data import DataSource
 from qwen3_eval.errors import ConfigError, DataError
-from qwen3_eval.task import Task, add_tasks, load_task, task_names
+from qwen3_eval.task import Asking, Task, add_tasks, load_task, task_names
+from qwen3_eval.types import Unmade
 
 
 def print_tasks(words: Sequence[str], *, markdown: bool = False) -> int:
@@ -111,7 +112,8 @@ def _print_card(task: Task) -> None:
         if shown not in ("", None, False):
             print(_wrap(f"  {name:<{width}} ", str(shown)))
     try:
-        sample = task.load(DataSource(allow_partial=True)).samples[0]
+        found = task.load(Asking(DataSource(allow_partial=True))).samples[0]
+        sample = found.make() if isinstance(found, Unmade) else found
     except DataError as error:
         print(f"\nno example: {error}")
         return

@@ -8,7 +8,7 @@ from qwen3_eval.config import DataCommandConfig
 from qwen3_eval.data import DataSource, find_mirror_file, read_hub
 from qwen3_eval.errors import ConfigError, DataError
 from qwen3_eval.study import as_list
-from qwen3_eval.task import Task, add_tasks, load_task
+from qwen3_eval.task import Asking, Task, add_tasks, load_task
 
 
 def data(action: str, config: DataCommandConfig) -> int:
@@ -35,7 +35,7 @@ def data(action: str, config: DataCommandConfig) -> int:
         try:
             if action == "pull":
                 _pull(task, source.mirror)
-            loaded = task.load(source)
+            loaded = task.load(Asking(source))
         except DataError as error:
             failed += 1
             print(f"missing  {task.name}: {error}")

@@ -7,30 +7,29 @@ from pathlib import Path
 from typing import Any
 
 from qwen3_eval.budget import parse_budget
-from qwen3_eval.chat import Chat, Decoder, load_chat
+from qwen3_eval.chat import Decoder
 from qwen3_eval.config import ReportConfig, ScoreConfig, SweepConfig
 from qwen3_eval.engine.start import start_engine
 from qwen3_eval.errors import INTERRUPTED, ConfigError, QwenEvalError, StoreError, did_you_mean
+from qwen3_eval.plan import Plan, Questions
 from qwen3_eval.progress import show_progress
 from qwen3_eval.score import read_records, score_answers
 from qwen3_eval.store import Store
 from qwen3_eval.study import Study, as_list, default_folder, describe_run, read_study, utc_now
 from qwen3_eval.subset import select
-from qwen3_eval.sweep import Plan, Questions, run_sweep
+from qwen3_eval.sweep import run_sweep
 from qwen3_eval.task import add_tasks, load_task, task_names
 
 
 def sweep(config: SweepConfig) -> int:
     """Generates, scores and reports; the same command on the same run.dir goes on where it stopped."""
     study = read_study(config)
-    # Before the run folder is touched: a model without a usable tokenizer leaves no half-made run.
-    chat = load_chat(study.checkpoint.path, study.checkpoint.revision)
     folder = Path(config.run.dir or default_folder(study))
     with Store.open(folder, create=True) as store:
         run = describe_run(config, study, store.read_run(), folder)
         store.write_run(run | {"status": "running"})
         try:
-            asyncio.run(_generate(config, study, chat, store, run))
+            asyncio.run(_generate(config, study, store, run))
             scorers = {task.name: task.score for task, _ in study.tasks}
             score_answers(store, scorers, _read_decoder(store))
         except (KeyboardInterrupt, asyncio.CancelledError):
@@ -82,7 +81,8 @@ def report(config: ReportConfig) -> int:
         store.close()
 
 
-async def _generate(config: SweepConfig, study: Study, chat: Chat, store: Store, run: dict[str, Any]) -> None:
+async def _generate(config: SweepConfig, study: Study, store: Store, run: dict[str, Any]) -> None:
+    chat = study.chat
     store.write_meta("tokenizer.json", chat.decoder.tokenizer_json)
     store.write_meta("stop_text", study.stop_text)
     plan = Plan(
@@ -104,6 +104,9 @@ async def _generate(config: SweepConfig, study: Study, chat: Chat, store: Store,
         seed=config.seed,
         concurrency=config.sweep.concurrency,
     )
+    if config.protocol:
+        said = study.departures or ("none",)
+        print("\n  ".join([f"protocol={config.protocol}, departures:", *said]), file=sys.stderr)
     if study.strategy_reason:
         print(f"sweep.strategy=independent: {study.strategy_reason}", file=sys.stderr)
     print(f"starting {config.engine.name} with {study.model_name} ...", file=sys.stderr, flush=True)

@@ -10,7 +10,7 @@ from qwen3_eval.errors import StoreError
 from qwen3_eval.run_folder import is_in_use, read_run
 from qwen3_eval.score import count_records
 from qwen3_eval.store import Store
-from qwen3_eval.types import MODES, NON_THINKING
+from qwen3_eval.types import DIRECT_MODES, MODES
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def _look_at(folder: Path) -> RunState:
     except StoreError as error:
         return RunState(folder, f"damaged: {error}", 0, 0)
     state = "running" if running else "done" if run.get("status") == "done" else "stopped"
-    budgets = [*run["budgets"], *(["0"] if NON_THINKING in run["modes"] else [])]
+    budgets = [*run["budgets"], *(["0"] if set(DIRECT_MODES) & set(run["modes"]) else [])]
     total = max(_count_planned(run), done)  # an earlier sweep of the same run may have asked for more
     return RunState(folder, state, done, total, run["model"]["name"], list(run["tasks"]), budgets)
 
@@ -75,7 +75,7 @@ def _budgets(run: Mapping[str, Any]) -> list[int | float]:
 
 
 def _count_planned(run: Mapping[str, Any]) -> int:
-    columns = len(run["budgets"]) + (NON_THINKING in run["modes"])
+    columns = len(run["budgets"]) + len(set(DIRECT_MODES) & set(run["modes"]))
     return int(sum(task["questions"] * task["repeats"] for task in run["tasks"].values()) * columns)
 
 

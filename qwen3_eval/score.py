@@ -3,14 +3,14 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
 from qwen3_eval.budget import Ending, Trace, find_ending, parse_budget
 from qwen3_eval.chat import STOP_TEXTS, Decoder
 from qwen3_eval.store import Store
-from qwen3_eval.types import NON_THINKING, Budget, Message, Sample, Verdict
+from qwen3_eval.types import BASE, THINKING, Budget, Completion, Message, Sample, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 Scorer = Callable[[Sample, str], Verdict]
 
 _UNSCORED = """
-SELECT g.rollout, g.forced, g.start, s.task, s.sample_id, s."group", s.target, s.messages, s.metadata
+SELECT g.rollout, g.forced, g.start, s.task, s.sample_id, s."group", s.target, s.messages, s.metadata,
+    s.parts, s.completion, r.mode
 FROM generations g JOIN rollouts r ON r.id = g.rollout JOIN samples s ON s.id = r.sample
 LEFT JOIN verdicts v ON v.rollout = g.rollout AND v.forced = g.forced AND v.thinking_tokens = g.start
 WHERE g.kind = 'answer' AND v.rollout IS NULL ORDER BY g.rollout, g.forced, g.start
 """
 
 _ROLLOUTS = """
-SELECT r.id, s.task, s."group", s.sample_id, s.target, r.mode, r.repeat, r.lane, r.prompt_sha256,
+SELECT r.id, s.task, s."group", s.sample_id, s.target, s.parts, r.mode, r.repeat, r.lane, r.prompt_sha256,
     r.prompt_tokens, r.prefill, r.thinking_limit, r.error
 FROM rollouts r JOIN samples s ON s.id = r.sample ORDER BY r.id
 """
@@ -39,7 +40,7 @@ FROM generations WHERE kind = 'think' ORDER BY rollout, start
 
 _ANSWERS = """
 SELECT g.rollout, g.forced, g.start, g.tokens, g.finish_reason, g.seed, g.session, g.elapsed,
-    g.cached_tokens, v.outcome, v.score, v.extracted, v.reason
+    g.cached_tokens, v.outcome, v.score, v.extracted, v.reason, v.parts
 FROM generations g LEFT JOIN verdicts v
     ON v.rollout = g.rollout AND v.forced = g.forced AND v.thinking_tokens = g.start
 WHERE g.kind = 'answer' ORDER BY g.rollout
@@ -90,23 +91,45 @@ class _Job:
             json.loads(row["target"]),
             row["group"],
             json.loads(row["metadata"]),
+            tuple(json.loads(row["parts"])),
+            _read_completion(row["completion"]),
         )
-        return cls(row["rollout"], ending, row["task"], sample, decoder.read_answer(answer.ids))
+        if row["mode"] == BASE:
+            text = decoder.decode(answer.ids)
+            read: str | None = text if sample.completion is None else sample.completion.cut(text)
+        else:
+            read = decoder.read_answer(answer.ids)
+        return cls(row["rollout"], ending, row["task"], sample, read)
 
     def judge(self, scorer: Scorer) -> Verdict:
         if self.text is None:
             return Verdict.no_answer("the answer reopens <think> and never closes it")
         try:
-            return scorer(self.sample, self.text)
+            verdict = scorer(self.sample, self.text)
+            return replace(verdict, parts=fill_parts(verdict, self.sample.parts))
         except Exception as error:
             return Verdict.error(f"the scorer failed: {type(error).__name__}: {error}")
+
+
+def _read_completion(text: str | None) -> Completion | None:
+    if text is None:
+        return None
+    found = json.loads(text)
+    return Completion(found["prompt"], tuple(found["stop"]))
+
+
+def fill_parts(verdict: Verdict, names: Sequence[str]) -> dict[str, float]:
+    """Returns the verdict's score of each part: 0 where nothing was answered, or could be judged."""
+    if verdict.outcome in ("no_answer", "error"):
+        return {name: verdict.parts.get(name, 0.0) for name in names}
+    return {name: verdict.parts[name] for name in names}
 
 
 RECORD_COLUMNS = (
     "task", "group", "sample_id", "mode", "budget", "repeat", "score", "outcome", "extracted", "reason",
     "target", "forced", "truncated", "thinking_tokens", "answer_tokens", "finish_reason", "completion_key",
     "rollout", "prompt_sha256", "prompt_tokens", "stop_text", "trace_finish_reason", "seed", "thinking_s",
-    "answer_s", "cached_tokens", "engine",
+    "answer_s", "cached_tokens", "engine", "parts",
 )  # fmt: skip
 """What a record holds. Beside its verdict it says where it comes from.
 
@@ -115,7 +138,7 @@ where none was. `trace_finish_reason` says how the thinking ended: `stop` (by th
 budget or the output limit) or "" (there was none); `finish_reason` says it of the answer. `thinking_s` and
 `answer_s` are seconds from call to reply; a segment that goes beyond the budget counts by the share used.
 `seed`, `cached_tokens` (prompt tokens found in the prefix cache) and `engine` are of the last request that
-the record needed, mostly its answer.
+the record needed, mostly its answer. `parts` is a JSON object of further scores by name, "" for none.
 """
 
 
@@ -173,8 +196,13 @@ def _read_rows(store: Store, budgets: Sequence[Budget]) -> Iterator[tuple[Any, .
                 row["prompt_tokens"], stop_name if ending.forced else "",
                 _trace_finish_reason(trace, ending) if segments else "",
                 last["seed"] if last else 0, thinking_s, answer_s, last["cached_tokens"] if last else 0,
-                engines.get(last["session"], "") if last else "",
+                engines.get(last["session"], "") if last else "", _join_parts(verdict, row),
             )  # fmt: skip
+
+
+def _join_parts(verdict: Verdict, row: Any) -> str:
+    names = json.loads(row["parts"])
+    return json.dumps(fill_parts(verdict, names)) if names else ""
 
 
 def _by_rollout(rows: Iterable[Any]) -> Callable[[int], list[Any]]:
@@ -205,7 +233,7 @@ def _name_engine(engine: Mapping[str, Any]) -> str:
 
 
 def _budgets_of(row: Any, budgets: Sequence[Budget]) -> Sequence[Budget]:
-    if row["mode"] == NON_THINKING:
+    if row["mode"] != THINKING:
         return [0]
     return [parse_budget(row["lane"])] if row["lane"] else budgets
 
@@ -216,7 +244,7 @@ def _judge_budget(
     """Returns (verdict, ending, truncated, finish reason), or None while it is not known."""
     if row["error"]:
         return Verdict.error(row["error"]), Ending("unclosed", 0), False, ""
-    if row["mode"] == NON_THINKING:
+    if row["mode"] != THINKING:
         ending: Ending | None = Ending("natural", 0)
     else:
         ending = find_ending(trace, budget, row["thinking_limit"])
@@ -229,7 +257,8 @@ def _judge_budget(
     answer = answers.get(ending)
     if answer is None or answer["outcome"] is None:
         return None
-    verdict = Verdict(answer["outcome"], answer["score"], answer["extracted"], answer["reason"])
+    read = [answer[name] for name in ("outcome", "score", "extracted", "reason")]
+    verdict = Verdict(*read, parts=json.loads(answer["parts"]))
     return verdict, ending, answer["finish_reason"] == "length", answer["finish_reason"]
 
 

@@ -12,7 +12,7 @@ import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -127,11 +127,12 @@ class Store:
         """Stores a question; one that stands already is left as it is."""
         messages = json.dumps([[m.role, m.content] for m in sample.messages], ensure_ascii=False)
         self._write(
-            'INSERT OR IGNORE INTO samples (task, sample_id, "group", target, messages, metadata) '
-            "VALUES (?, ?, ?, ?, ?, ?)",
+            'INSERT OR IGNORE INTO samples (task, sample_id, "group", target, messages, metadata, parts, '
+            "completion) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 task, sample.sample_id, sample.group, json.dumps(sample.target, ensure_ascii=False), messages,
-                json.dumps(dict(sample.metadata), ensure_ascii=False),
+                json.dumps(dict(sample.metadata), ensure_ascii=False), json.dumps(sample.parts),
+                None if sample.completion is None else json.dumps(asdict(sample.completion)),
             ),
         )  # fmt: skip
 
@@ -248,10 +249,10 @@ class Store:
 
     def add_verdict(self, rollout: int, ending: Ending, verdict: Verdict) -> None:
         self._write(
-            "INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 rollout, int(ending.forced), ending.thinking_tokens, verdict.outcome, verdict.score,
-                verdict.extracted, verdict.reason,
+                verdict.extracted, verdict.reason, json.dumps(dict(verdict.parts)),
             ),
         )  # fmt: skip
 

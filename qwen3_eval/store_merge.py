@@ -9,8 +9,9 @@ from qwen3_eval.store_schema import check_pages, explain, open_to_read, unpack_i
 
 # Row numbers differ between stores; what a question, a rollout and a session are does not.
 _PAIR = """
-INSERT OR IGNORE INTO samples (task, sample_id, "group", target, messages, metadata)
-    SELECT task, sample_id, "group", target, messages, metadata FROM shard.samples ORDER BY id;
+INSERT OR IGNORE INTO samples (task, sample_id, "group", target, messages, metadata, parts, completion)
+    SELECT task, sample_id, "group", target, messages, metadata, parts, completion FROM shard.samples
+    ORDER BY id;
 INSERT INTO sessions (started, engine)
     SELECT started, engine FROM shard.sessions theirs WHERE NOT EXISTS (
         SELECT 1 FROM sessions ours WHERE ours.started = theirs.started AND ours.engine = theirs.engine)
@@ -55,7 +56,7 @@ INSERT OR IGNORE INTO generations
     FROM shard.generations theirs JOIN rollout_pairs pair ON pair.theirs = theirs.rollout
     LEFT JOIN session_pairs session ON session.theirs = theirs.session ORDER BY theirs.rowid;
 INSERT OR IGNORE INTO verdicts
-    SELECT pair.ours, forced, thinking_tokens, outcome, score, extracted, reason
+    SELECT pair.ours, forced, thinking_tokens, outcome, score, extracted, reason, parts
     FROM shard.verdicts theirs JOIN rollout_pairs pair ON pair.theirs = theirs.rollout;
 INSERT OR IGNORE INTO meta SELECT key, value FROM shard.meta;
 UPDATE rollouts SET error = NULL WHERE error IS NOT NULL AND id IN (

@@ -17,14 +17,14 @@ import numpy as np
 
 from qwen3_eval.errors import StoreError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
 CREATE TABLE sessions (id INTEGER PRIMARY KEY, started REAL, engine TEXT);
 CREATE TABLE samples (
     id INTEGER PRIMARY KEY, task TEXT, sample_id TEXT, "group" TEXT, target TEXT, messages TEXT,
-    metadata TEXT, UNIQUE (task, sample_id));
+    metadata TEXT, parts TEXT, completion TEXT, UNIQUE (task, sample_id));
 CREATE TABLE rollouts (
     id INTEGER PRIMARY KEY, sample INTEGER REFERENCES samples, mode TEXT, repeat INTEGER, lane TEXT,
     prompt_sha256 TEXT, prompt_tokens INTEGER, prefill INTEGER, thinking_limit INTEGER, error TEXT,
@@ -35,7 +35,7 @@ CREATE TABLE generations (
     elapsed REAL, cached_tokens INTEGER, PRIMARY KEY (rollout, kind, forced, start));
 CREATE TABLE verdicts (
     rollout INTEGER REFERENCES rollouts, forced INTEGER, thinking_tokens INTEGER, outcome TEXT,
-    score REAL, extracted TEXT, reason TEXT, PRIMARY KEY (rollout, forced, thinking_tokens))
+    score REAL, extracted TEXT, reason TEXT, parts TEXT, PRIMARY KEY (rollout, forced, thinking_tokens))
     WITHOUT ROWID;
 """
 

@@ -12,16 +12,17 @@ from typing import Any
 
 from qwen3_eval import __version__
 from qwen3_eval.budget import format_budget, parse_budget, parse_budgets
-from qwen3_eval.chat import find_stop_text
+from qwen3_eval.chat import Chat, find_stop_text, load_chat
 from qwen3_eval.config import SweepConfig
 from qwen3_eval.data import DataSource
 from qwen3_eval.engine.start import check_engine
 from qwen3_eval.errors import ConfigError, StoreError, did_you_mean
-from qwen3_eval.model.checkpoint import Checkpoint, locate_checkpoint
+from qwen3_eval.model.checkpoint import Checkpoint, find_native_context, locate_checkpoint
+from qwen3_eval.plan import choose_strategy
+from qwen3_eval.protocol import list_departures
 from qwen3_eval.subset import select
-from qwen3_eval.sweep import choose_strategy
-from qwen3_eval.task import Loaded, Task, add_tasks, load_task
-from qwen3_eval.types import MODES, NON_THINKING, THINKING, Budget, Mode, Sampling
+from qwen3_eval.task import Asking, Loaded, Task, add_tasks, load_task
+from qwen3_eval.types import BASE, MODES, NON_THINKING, THINKING, Budget, Mode, Sampling
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,10 @@ class Study:
     stop_text: str
     tasks: tuple[tuple[Task, Loaded], ...]
     checkpoint: Checkpoint
+    chat: Chat
     model_name: str
     options: Mapping[str, Mapping[str, Any]]  # every option of each task, as it is in force
+    departures: tuple[str, ...] = ()  # from the protocol that was asked
     shard: tuple[int, int] = (1, 1)  # (k, n): the k-th of n parts of the questions
 
 
@@ -48,9 +51,12 @@ def read_study(config: SweepConfig) -> Study:
     sampling = {
         THINKING: _read_sampling("thinking", config.sampling.thinking),
         NON_THINKING: _read_sampling("non_thinking", config.sampling.non_thinking),
+        BASE: _read_sampling("base", config.sampling.base),
     }
     strategy, reason = choose_strategy(config.sweep.strategy, sampling[THINKING])
     stop_text = find_stop_text(config.stop_text)
+    if config.engine.yarn_factor < 1:
+        raise ConfigError(f"engine.yarn_factor={config.engine.yarn_factor} is not allowed; give 1 or more")
     for name in ("limit", "repeats", "max_answer_tokens", "max_output_tokens"):
         value = getattr(config, name)
         if value is not None and value < 1:
@@ -63,16 +69,28 @@ def read_study(config: SweepConfig) -> Study:
     if config.tasks.path:
         add_tasks(config.tasks.path)
     tasks = [load_task(name) for name in names]
-    checkpoint = locate_checkpoint(config.model.path, config.model.revision)
-    _check_context(config, budgets, checkpoint)
-    check_engine(config.engine, checkpoint, config.model.impl)
-    source = DataSource(Path(config.data.root) if config.data.root else None, config.data.allow_partial)
     options = _read_options(config, tasks)
-    loaded = tuple((task, task.load(source, options[task.name])) for task in tasks)
-    name = config.model.name or config.model.path.rstrip("/").rpartition("/")[2]
-    return Study(
-        modes, budgets, sampling, strategy, reason, stop_text, loaded, checkpoint, name, options, shard
+    checkpoint = locate_checkpoint(config.model.path, config.model.revision)
+    context = _find_context(config, checkpoint)
+    _check_context(config, budgets, context, tasks)
+    check_engine(config.engine, checkpoint, config.model.impl)
+    chat = load_chat(checkpoint.path, checkpoint.revision)
+    longest = max((int(b) for b in budgets if b != float("inf")), default=0)
+    asking = Asking(
+        DataSource(Path(config.data.root) if config.data.root else None, config.data.allow_partial),
+        chat.encode_plain,
+        chat.count_template_tokens(),
+        context,
+        longest + len(chat.encode(stop_text)) + (config.max_answer_tokens or 1),
+        BASE in modes,
     )
+    loaded = tuple((task, task.load(asking, options[task.name])) for task in tasks)
+    name = config.model.name or config.model.path.rstrip("/").rpartition("/")[2]
+    departures = list_departures(config, tasks, options, modes, budgets, sampling)
+    return Study(
+        modes, budgets, sampling, strategy, reason, stop_text, loaded, checkpoint, chat, name, options,
+        tuple(departures), shard,
+    )  # fmt: skip
 
 
 def _read_options(config: SweepConfig, tasks: Sequence[Task]) -> dict[str, dict[str, Any]]:
@@ -101,7 +119,7 @@ def _read_modes(config: SweepConfig) -> tuple[tuple[Mode, ...], tuple[Budget, ..
     above_zero = tuple(b for b in budgets if b > 0) if THINKING in asked else ()
     thinking: tuple[Mode, ...] = (THINKING,) if above_zero else ()
     direct: tuple[Mode, ...] = (NON_THINKING,) if NON_THINKING in asked or 0 in budgets else ()
-    return thinking + direct, above_zero
+    return thinking + direct + ((BASE,) if BASE in asked else ()), above_zero
 
 
 def _read_shard(text: str) -> tuple[int, int]:
@@ -125,23 +143,40 @@ def _read_sampling(mode: str, values: Mapping[str, Any]) -> Sampling:
     return Sampling(**numbers)
 
 
-def _check_context(config: SweepConfig, budgets: Sequence[Budget], checkpoint: Checkpoint) -> None:
-    context = config.engine.max_model_len or checkpoint.context
+def _find_context(config: SweepConfig, checkpoint: Checkpoint) -> int | None:
+    """Returns how many tokens a prompt and its output may have together, None where nothing tells."""
+    if config.engine.max_model_len or config.engine.yarn_factor == 1 or checkpoint.context is None:
+        return config.engine.max_model_len or checkpoint.context
+    return int(find_native_context(checkpoint.context) * config.engine.yarn_factor)
+
+
+def _check_context(
+    config: SweepConfig, budgets: Sequence[Budget], context: int | None, tasks: Sequence[Task]
+) -> None:
+    """Raises ConfigError where no prompt could fit, or a budget leaves nothing of the output limit."""
+    longest = max((int(b) for b in budgets if b != float("inf")), default=0)
+    if config.max_answer_tokens is None:
+        for task in tasks:
+            limit = config.max_output_tokens or task.max_output_tokens
+            if longest >= limit:
+                raise ConfigError(
+                    f"budget={format_budget(longest)} leaves no token for an answer: with "
+                    f"max_answer_tokens=null, thinking and answer of task '{task.name}' share {limit}; lower "
+                    "the budget, or raise max_output_tokens"
+                )
     if context is None:
         return
-    if config.max_answer_tokens >= context:
+    reserve = config.max_answer_tokens or 1
+    if reserve >= context:
         raise ConfigError(
-            f"max_answer_tokens={config.max_answer_tokens} leaves no room for a prompt: the context of model "
+            f"max_answer_tokens={reserve} leaves no room for a prompt: the context of model "
             f"'{config.model.path}' is {context}; lower it"
         )
-    finite = [b for b in budgets if b != float("inf")]
-    if not finite:
-        return
-    needed = int(max(finite)) + config.max_answer_tokens
-    if needed >= context:
+    needed = longest + reserve
+    if longest and needed >= context:
         raise ConfigError(
-            f"budget={format_budget(max(finite))} with max_answer_tokens={config.max_answer_tokens} needs "
-            f"more than {needed} tokens, but the context of model '{config.model.path}' is {context}; "
+            f"budget={format_budget(longest)} with max_answer_tokens={reserve} needs more than {needed} "
+            f"tokens, but the context of model '{config.model.path}' is {context}; "
             "lower the budget or max_answer_tokens, or use budget=inf, which stops where the context ends"
         )
 
@@ -166,6 +201,7 @@ def describe_run(
         "engine.name": config.engine.name,
         "engine.dtype": config.engine.dtype,
         "engine.max_model_len": config.engine.max_model_len,
+        "engine.yarn_factor": config.engine.yarn_factor,
         "seed": config.seed,
         "stop_text": study.stop_text,
         "max_answer_tokens": config.max_answer_tokens,
@@ -225,6 +261,7 @@ def describe_run(
             }
             for task, loaded in study.tasks
         },
+        "protocol": {"name": config.protocol, "departures": list(study.departures)},
         "strategy": study.strategy,
         "strategy_reason": study.strategy_reason,
         "stop_text": study.stop_text,

@@ -3,12 +3,15 @@
 import hashlib
 import math
 from collections.abc import Sequence
+from typing import TypeVar
 
 from qwen3_eval.errors import ConfigError
-from qwen3_eval.types import Sample
+from qwen3_eval.types import Sample, Unmade
+
+Question = TypeVar("Question", bound=Sample | Unmade)
 
 
-def select(samples: Sequence[Sample], limit: int | None, shard: tuple[int, int] = (1, 1)) -> list[Sample]:
+def select(samples: Sequence[Question], limit: int | None, shard: tuple[int, int] = (1, 1)) -> list[Question]:
     """Returns the first `limit` samples (None for all) in a pseudo-random order that never changes.
 
     The order is that of a hash of each sample_id, so it needs no seed and no knowledge of the other samples.
@@ -26,12 +29,12 @@ def select(samples: Sequence[Sample], limit: int | None, shard: tuple[int, int] 
     return sorted(samples, key=_draw)[:limit][k - 1 :: n]
 
 
-def take_share(samples: Sequence[Sample], share: float) -> tuple[Sample, ...]:
+def take_share(samples: Sequence[Question], share: float) -> tuple[Question, ...]:
     """Returns `share` of each group, rounded up, in data order: the same questions on every machine.
 
     It is the first part of the order of `select`, so a larger share holds a smaller one.
     """
-    groups: dict[str, list[Sample]] = {}
+    groups: dict[str, list[Question]] = {}
     for sample in samples:
         groups.setdefault(sample.group, []).append(sample)
     taken = {
@@ -46,6 +49,6 @@ def _count(share: float, total: int) -> int:
     return math.ceil(round(share * total, 6))  # 0.1 * 30 is a little more than 3
 
 
-def _draw(sample: Sample) -> bytes:
+def _draw(sample: Sample | Unmade) -> bytes:
     """A place in a pseudo-random order that needs no seed and no knowledge of the other samples."""
     return hashlib.sha256(sample.sample_id.encode()).digest()

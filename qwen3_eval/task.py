@@ -2,25 +2,27 @@
 
 import hashlib
 import importlib.util
-import inspect
 import json
 import pkgutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
+from inspect import signature
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal
 
-from qwen3_eval.data import DataSource, Row
+from qwen3_eval.data import DataSource, Row, Rows
 from qwen3_eval.errors import ConfigError, DataError, QwenEvalError, did_you_mean
+from qwen3_eval.few_shot import Examples, FewShot
+from qwen3_eval.options import Option, find_options, read_options
 from qwen3_eval.subset import take_share
-from qwen3_eval.types import Sample, Verdict
+from qwen3_eval.types import Sample, Unmade, Verdict
 
 Scorer = Callable[[Sample, str], Verdict]
 RowReader = Callable[..., Sample | None]
-Generator = Callable[..., Iterable[Sample]]
+Generator = Callable[..., Iterable[Sample | Unmade]]
 
 _TASKS_PACKAGE = "qwen3_eval.tasks"
 _OWN = "qwen3_eval_tasks_of_"  # the modules of a user's folder are named so
@@ -53,22 +55,36 @@ class Card:
 
 
 @dataclass(frozen=True)
+class Asking:
+    """What a task may need to know of the sweep that asks it.
+
+    `encode` gives the token ids of a text by the model's tokenizer, and `template_tokens` is what its chat
+    template adds to one user message; unless a model is at hand, UTF-8 bytes stand in. Its `context` must
+    hold a prompt and `output_tokens`, of thinking and answer. `base` tells that the samples need their
+    `completion`.
+    """
+
+    source: DataSource
+    encode: Callable[[str], Sequence[int]] = str.encode
+    template_tokens: int = 0
+    context: int | None = None
+    output_tokens: int = 0
+    base: bool = False
+
+
+@dataclass(frozen=True)
 class Loaded:
     """A task's samples, with the content and place that they came from, for the run's record."""
 
-    samples: tuple[Sample, ...]
+    samples: tuple[Sample | Unmade, ...]
     fingerprint: str
     origin: str
     notes: tuple[str, ...] = ()
 
-
-@dataclass(frozen=True)
-class Option:
-    """A choice that a task leaves to its user; without `allowed`, any value of the default's type is."""
-
-    name: str
-    default: Any
-    allowed: tuple[Any, ...] = ()
+    @property
+    def made(self) -> list[Sample]:
+        """The samples, those made that were not."""
+        return [sample.make() if isinstance(sample, Unmade) else sample for sample in self.samples]
 
 
 @dataclass(frozen=True)
@@ -79,6 +95,7 @@ class Task:
     Its options are the keyword-only parameters of its function, and `share`: of each group so much is taken.
     `average` says what the whole task's score is a mean of: all questions, or its top groups' scores.
     `parallel` groups hold the same questions, known by the row's number, so their errors go together.
+    `few_shot` is how mode `base` asks it.
     """
 
     name: str
@@ -91,6 +108,7 @@ class Task:
     share: float = 1.0
     average: Literal["questions", "groups"] = "questions"
     parallel: bool = False
+    few_shot: FewShot | None = None
 
     @property
     def metric(self) -> str:
@@ -113,84 +131,68 @@ class Task:
     @cached_property
     def options(self) -> tuple[Option, ...]:
         """What `options.<task>.<name>=` can set."""
-        found = [Option("share", self.share)]
-        for parameter in inspect.signature(self._function, eval_str=True).parameters.values():
-            if parameter.kind is parameter.KEYWORD_ONLY:
-                literal = get_origin(parameter.annotation) is Literal
-                allowed = get_args(parameter.annotation) if literal else ()
-                found.append(Option(parameter.name, parameter.default, allowed))
-        return tuple(found)
+        return (Option("share", self.share), *find_options(self._function))
 
     def read_options(self, given: object) -> dict[str, Any]:
         """Returns every option, as `given` by name or by default. Raises ConfigError for a wrong one."""
-        if not isinstance(given, Mapping):
-            raise ConfigError(
-                f"options.{self.name}={given!r} names no option; write options.{self.name}.NAME=VALUE"
-            )
-        known = {option.name: option for option in self.options}
-        chosen = {option.name: option.default for option in self.options}
-        for name, value in given.items():
-            where = f"options.{self.name}.{name}"
-            if name not in known:
-                raise ConfigError(
-                    f"unknown setting '{where}'{did_you_mean(name, known)} task '{self.name}' has: "
-                    f"{', '.join(known)}"
-                )
-            option = known[name]
-            if option.allowed and value not in option.allowed:
-                raise ConfigError(
-                    f"{where}={value!r} is not allowed; give {', '.join(map(str, option.allowed))}"
-                )
-            if isinstance(option.default, float) and isinstance(value, int) and not isinstance(value, bool):
-                value = float(value)
-            if not option.allowed and not isinstance(value, type(option.default)):
-                raise ConfigError(
-                    f"{where}={value!r} is not allowed; give one like the default, {option.default!r}"
-                )
-            chosen[name] = value
+        chosen = read_options(self.name, self.options, given)
         if not 0 < chosen["share"] <= 1:
             raise ConfigError(
                 f"options.{self.name}.share={chosen['share']} is not allowed; give a share above 0, up to 1"
             )
         return chosen
 
-    def load(self, source: DataSource, given: object = None) -> Loaded:
+    def load(self, asking: Asking, given: object = None) -> Loaded:
         """Returns the samples, in data order, under the given options.
 
-        Raises DataError where the rows are not to be had, ConfigError for a wrong option.
+        Raises DataError where the rows are not to be had, ConfigError for a wrong option, and where mode
+        `base` is asked of a task that has no such form.
         """
         options = self.read_options({} if given is None else given)
         share = options.pop("share")
         if self.generator is not None:
-            samples = tuple(self.generator(**options))
+            wants_asking = any(
+                p.kind is not p.KEYWORD_ONLY for p in signature(self.generator).parameters.values()
+            )
+            samples = tuple(self.generator(*([asking] if wants_asking else []), **options))
             loaded = Loaded(samples, _fingerprint_samples(samples), "generated")
         else:
-            assert self.reader is not None
-            card = self.card
-            found = source.rows(
-                card.hub_id,
-                card.config,
-                card.split,
-                card.revision,
-                card.rows,
-                card.columns,
-                card.fingerprint,
-                card.partial,
-            )
-            read = (self._read(row, row_id, options) for row_id, row in found)
-            samples = tuple(sample for sample in read if sample is not None)
-            left_out = len(found.rows) - len(samples)
-            notes = (f"{left_out:,} of {len(found.rows):,} rows are not asked",) if left_out else ()
-            loaded = Loaded(samples, found.fingerprint, found.origin, found.notes + notes)
-        seen = Counter(sample.sample_id for sample in samples)
+            loaded = self._load_rows(asking, options)
+        seen = Counter(sample.sample_id for sample in loaded.samples)
         for sample_id, times in seen.items():
             if times > 1:
                 raise ConfigError(
                     f"task '{self.name}': {times} samples have the id '{sample_id}'; give each its own"
                 )
-        if share < 1:
-            loaded = replace(loaded, samples=take_share(samples, share))
-        return loaded
+        if asking.base and any(isinstance(s, Sample) and s.completion is None for s in loaded.samples):
+            raise ConfigError(
+                f"task '{self.name}' has no few-shot form, so mode=base cannot ask it; leave out the task or "
+                "the mode"
+            )
+        return replace(loaded, samples=take_share(loaded.samples, share)) if share < 1 else loaded
+
+    def _load_rows(self, asking: Asking, options: Mapping[str, Any]) -> Loaded:
+        found = self._find_rows(asking.source, self.card.split, self.card.rows)
+        read = [(row_id, row, self._read(row, row_id, options)) for row_id, row in found]
+        asked = [(row_id, row, sample) for row_id, row, sample in read if sample is not None]
+        samples = [sample for _, _, sample in asked]
+        form = self.few_shot
+        if asking.base and form is not None:
+            pool = self._find_rows(asking.source, form.split, form.split_rows) if form.split else found
+            examples = Examples(form, pool)
+            samples = [
+                replace(sample, completion=examples.compose(row_id, row)) for row_id, row, sample in asked
+            ]
+        left_out = len(read) - len(samples)
+        notes = (f"{left_out:,} of {len(read):,} rows are not asked",) if left_out else ()
+        return Loaded(tuple(samples), found.fingerprint, found.origin, found.notes + notes)
+
+    def _find_rows(self, source: DataSource, split: str, rows: int) -> Rows:
+        card = self.card
+        fingerprint = card.fingerprint if split == card.split else None
+        return source.rows(
+            card.hub_id, card.config, split, card.revision, rows, card.columns, fingerprint, card.partial
+        )
 
     def _read(self, row: Row, row_id: str, options: Mapping[str, Any]) -> Sample | None:
         assert self.reader is not None
@@ -230,7 +232,8 @@ def procedural_task(
 ) -> Callable[[Generator], Generator]:
     """Registers a benchmark that makes its questions. Decorates a function () -> samples, always the same.
 
-    Its keyword-only parameters are the task's options; `settings` are as in `task`.
+    A function with a positional parameter is given the `Asking`. Its keyword-only parameters are the task's
+    options; `settings` are as in `task`.
     """
 
     def register(generator: Generator) -> Generator:
@@ -303,10 +306,11 @@ def _discover() -> None:
         importlib.import_module(f"{_TASKS_PACKAGE}.{module.name}")
 
 
-def _fingerprint_samples(samples: Iterable[Sample]) -> str:
+def _fingerprint_samples(samples: Iterable[Sample | Unmade]) -> str:
     """Returns the sha256 of the samples as canonical JSON lines: what a procedural task has for content."""
     digest = hashlib.sha256()
     for sample in samples:
-        line = json.dumps(asdict(sample), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        known = [sample.sample_id, sample.recipe] if isinstance(sample, Unmade) else asdict(sample)
+        line = json.dumps(known, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         digest.update(line.encode() + b"\n")
     return digest.hexdigest()

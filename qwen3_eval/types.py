@@ -1,16 +1,20 @@
 """The nouns of the project: small frozen records that every other module shares."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Mode = Literal["thinking", "non-thinking"]
+Mode = Literal["thinking", "non-thinking", "base"]
 Outcome = Literal["correct", "incorrect", "no_answer", "error"]
 FinishReason = Literal["stop", "length"]
 
 THINKING: Mode = "thinking"
 NON_THINKING: Mode = "non-thinking"
-MODES: tuple[Mode, ...] = (THINKING, NON_THINKING)
+BASE: Mode = "base"
+"""Plain completion of a few-shot prompt, without chat: for checkpoints that were never taught to chat."""
+DIRECT_MODES: tuple[Mode, ...] = (NON_THINKING, BASE)
+"""Modes without thinking: one completion for each question and repeat, at budget 0."""
+MODES: tuple[Mode, ...] = (THINKING, *DIRECT_MODES)
 
 Budget = int | float
 """Most tokens a thinking span may hold: an int, or `math.inf` (no cap but the output limit)."""
@@ -25,12 +29,28 @@ class Message:
 
 
 @dataclass(frozen=True)
+class Completion:
+    """A question in the form that mode `base` asks: a text to go on from, and what ends the answer.
+
+    The answer is cut before the first of the `stop` texts that occurs in it.
+    """
+
+    prompt: str
+    stop: tuple[str, ...]
+
+    def cut(self, text: str) -> str:
+        """Returns `text` up to the first stop text in it."""
+        return text[: min((at for at in map(text.find, self.stop) if at >= 0), default=None)]
+
+
+@dataclass(frozen=True)
 class Sample:
     """One benchmark question, ready to ask.
 
     `sample_id` is unique within the task and stable between runs; `group` names the sub-score it counts
     for, beside the task's total ("" for none), and `STEM/anatomy` both `STEM` and `STEM/anatomy`; `target`
-    is what the scorer compares with (JSON values).
+    is what the scorer compares with (JSON values). `parts` names the further scores that its verdicts have.
+    `completion` is its form in mode `base`, None where the task has none, or that mode is not asked.
     """
 
     sample_id: str
@@ -38,16 +58,36 @@ class Sample:
     target: Any
     group: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    parts: tuple[str, ...] = ()
+    completion: Completion | None = None
+
+
+@dataclass(frozen=True)
+class Unmade:
+    """A question that is made only when it is asked, for prompts of which not many fit in memory.
+
+    `make` returns the Sample with this id and group, always the same; `recipe` is all that it depends on.
+    """
+
+    sample_id: str
+    recipe: str
+    make: Callable[[], Sample]
+    group: str = ""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a scorer decided. `score` lies in 0-1; `extracted` is the answer it read, as text."""
+    """What a scorer decided. `score` lies in 0-1; `extracted` is the answer it read, as text.
+
+    `parts` names further scores of the same answer, 0-1, where a task judges it in several ways; reports show
+    each beside the score, as a group.
+    """
 
     outcome: Outcome
     score: float
     extracted: str | None = None
     reason: str = ""
+    parts: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def correct(cls, extracted: str, reason: str = "") -> "Verdict":

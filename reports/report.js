@@ -45,7 +45,7 @@
   let shown = []; // the records that pass the filters
   let selected = -1; // a record, not a place in `shown`
 
-  const budgetName = (i) => (col.mode[i] === "thinking" ? budgetNames.get(String(col.budget[i])) : "non-thinking");
+  const budgetName = (i) => (col.mode[i] === "thinking" ? budgetNames.get(String(col.budget[i])) : col.mode[i]);
   const label = (i) => `${col.task[i]} ${col.sample_id[i]}`;
 
   function fill(select, all, options) {

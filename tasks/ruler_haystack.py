@@ -5,6 +5,7 @@
 """
 
 import itertools
+import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from qwen3_eval.tasks.ruler_text import (
 )
 from qwen3_eval.tasks.ruler_words import coded_words, common_words
 
+from qwen3_eval.budget import format_budget
 from qwen3_eval.errors import ConfigError, did_you_mean
 from qwen3_eval.types import Message, Sample
 
@@ -110,22 +112,55 @@ def draw_samples(
     `depths` where in the context, as a share of its characters, each passage lies that the answer rests on.
     Raises ConfigError for an unknown name or a length that cannot be met, DataError where text is missing.
     """
-    recipe = _find_recipe(name, length, encode, rows, essays, overhead)
-    fitter = Fitter(
-        recipe, length, overhead, encode, f"RULER's {name} at length={length:,} with overhead={overhead:,}"
-    )
+    maker = Maker(name, length, encode, seed, rows=rows, essays=essays, overhead=overhead)
     for i in range(n):
-        fitted = fitter.fit(i, (seed, name, i))
+        yield maker.make(i)
+
+
+class Maker:
+    """Makes the samples of `draw_samples`, any of them, in any order and from any thread."""
+
+    def __init__(
+        self,
+        name: str,
+        length: int,
+        encode: Encode,
+        seed: int,
+        *,
+        rows: Sequence[Row] | None = None,
+        essays: str | None = None,
+        overhead: int = 0,
+    ) -> None:
+        recipe = _find_recipe(name, length, encode, rows, essays, overhead)
+        told = f"RULER's {name} at length={length:,} with overhead={overhead:,}"
+        self._fitter = Fitter(recipe, length, overhead, encode, told)
+        self._name, self._length, self._seed = name, length, seed
+        self._lock = threading.Lock()
+
+    def make(self, i: int) -> Sample:
+        """Returns the i-th sample. Raises ConfigError where what it draws from is used up."""
+        with self._lock:
+            fitted = self._fitter.fit(i, (self._seed, self._name, i))
         draft = fitted.draft
         metadata = {
-            "task": name,
-            "length": length,
+            "task": self._name,
+            "length": self._length,
             "prompt_tokens": fitted.prompt_tokens,
             "depths": [round(depth, 4) for depth in draft.depths],
             **dict(draft.notes),
         }
-        messages = (Message("user", draft.prompt),)
-        yield Sample(f"ruler_{name}_{length}/{i}", messages, list(draft.references), metadata=metadata)
+        return Sample(
+            sample_name(self._name, self._length, i),
+            (Message("user", draft.prompt),),
+            list(draft.references),
+            f"{format_budget(self._length)}/{self._name}",
+            metadata,
+        )
+
+
+def sample_name(name: str, length: int, i: int) -> str:
+    """Returns the id of the i-th sample; what follows the last slash is the same question at any length."""
+    return f"ruler/{length}/{name}-{i}"
 
 
 def _find_recipe(

@@ -6,8 +6,9 @@ from conftest import RunningVllm
 
 from qwen3_eval.budget import Ending, find_ending, parse_budget
 from qwen3_eval.chat import Chat
+from qwen3_eval.plan import Plan
 from qwen3_eval.store import Store
-from qwen3_eval.sweep import Plan, run_sweep
+from qwen3_eval.sweep import run_sweep
 from qwen3_eval.types import Budget, Generation
 
 Response = tuple[int, ...]

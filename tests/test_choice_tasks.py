@@ -10,14 +10,14 @@ from qwen3_eval.tasks.mmlu_redux import AREA_OF, AREAS, judge_row, read_correcti
 from qwen3_eval.data import DataSource
 from qwen3_eval.errors import ConfigError
 from qwen3_eval.scoring.choice import CHOICE_INSTRUCTION
-from qwen3_eval.task import load_task
+from qwen3_eval.task import Asking, load_task
 from qwen3_eval.types import Sample
 
 SUITES = ("mmlu_redux", "mmmlu", "include", "gpqa_diamond")
 
 
 def load(name: str, root: Path, **options: object) -> tuple[Sample, ...]:
-    return load_task(name).load(DataSource(root, allow_partial=True), options).samples
+    return load_task(name).load(Asking(DataSource(root, allow_partial=True)), options).made
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_mmlu_redux_policies(policy: str, outcomes: dict[str, int], data_root: P
 
 def test_mmlu_redux_is_the_pinned_content(data_root: Path) -> None:
     """57 subjects of 100 rows with the card's fingerprint, in four areas of 18, 13, 12 and 14 subjects."""
-    loaded = load_task("mmlu_redux").load(DataSource(data_root))
+    loaded = load_task("mmlu_redux").load(Asking(DataSource(data_root)))
     assert loaded.fingerprint == load_task("mmlu_redux").card.fingerprint
     assert loaded.notes == ("268 of 5,700 rows are not asked",)
     assert len(AREA_OF) == 57

@@ -17,11 +17,11 @@ from sweeping import sweep_on
 
 from qwen3_eval.chat import STOP_TEXTS, Chat, load_chat
 from qwen3_eval.data import DataSource
+from qwen3_eval.plan import Plan, Questions
 from qwen3_eval.score import read_records, score_answers
 from qwen3_eval.store import Store
 from qwen3_eval.subset import select
-from qwen3_eval.sweep import Plan, Questions
-from qwen3_eval.task import load_task
+from qwen3_eval.task import Asking, load_task
 from qwen3_eval.types import THINKING, Sampling
 
 pytestmark = pytest.mark.slow
@@ -53,7 +53,7 @@ def measure(vllm: RunningVllm, chat: Chat, plan: Plan, folder: Path) -> Cells:
 @pytest.fixture(scope="module")
 def cells(vllm: RunningVllm, chat: Chat, tmp_path_factory: pytest.TempPathFactory) -> tuple[Cells, Cells]:
     """Nested and independent, of the same questions."""
-    samples = [s for s in load_task("chain").load(DataSource()).samples if s.metadata["steps"] <= 60]
+    samples = [s for s in load_task("chain").load(Asking(DataSource())).made if s.metadata["steps"] <= 60]
     plan = Plan(
         questions=[Questions("chain", select(samples, N_QUESTIONS), N_REPEATS, 2000)],
         modes=(THINKING,),

@@ -14,6 +14,8 @@ LAYERS: list[set[str]] = [
         "chat",
         "budget",
         "data",
+        "few_shot",
+        "options",
         "sandbox",
         "model",
         "stats",
@@ -24,12 +26,12 @@ LAYERS: list[set[str]] = [
         "probe",
     },
     {"task", "subset", "scoring", "engine", "tasks"},
-    {"sweep", "score", "report", "compare", "gate", "thinkfollow", "progress"},
-    {"study", "run", "runs", "listing", "doctor", "mirror"},
+    {"plan", "rollout", "sweep", "score", "report", "compare", "gate", "thinkfollow", "progress"},
+    {"protocol", "study", "run", "runs", "listing", "doctor", "mirror"},
     {"cli", "__main__"},
 ]
 RECIPES = {"model/nano.py", "model/nano_lessons.py", "model/nano_text.py"}  # they train a checkpoint
-TASKS_MAY_IMPORT = {"types", "errors", "task", "data", "scoring", "chat", "tasks"}
+TASKS_MAY_IMPORT = {"types", "errors", "budget", "few_shot", "task", "data", "scoring", "chat", "tasks"}
 
 
 def imports_of(file: Path) -> set[str]:

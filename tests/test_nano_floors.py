@@ -13,12 +13,12 @@ from sweeping import sweep_on
 from qwen3_eval.chat import STOP_TEXTS, Chat, load_chat
 from qwen3_eval.data import DataSource
 from qwen3_eval.model.nano_lessons import draw_dialogue
+from qwen3_eval.plan import Plan, Questions
 from qwen3_eval.report.tables import summarize
 from qwen3_eval.score import read_records, score_answers
 from qwen3_eval.store import Store
 from qwen3_eval.subset import select
-from qwen3_eval.sweep import Plan, Questions
-from qwen3_eval.task import load_task
+from qwen3_eval.task import Asking, load_task
 from qwen3_eval.types import MODES, NON_THINKING, THINKING, Message, Sampling
 
 pytestmark = pytest.mark.slow
@@ -45,7 +45,7 @@ def records(
 ) -> pd.DataFrame:
     task = load_task("chain")
     plan = Plan(
-        questions=[Questions("chain", select(task.load(DataSource()).samples, 200), 1, 9000)],
+        questions=[Questions("chain", select(task.load(Asking(DataSource())).made, 200), 1, 9000)],
         modes=MODES,
         budgets=BUDGETS,
         sampling=GREEDY if request.param == "greedy" else QWEN3,

@@ -14,9 +14,9 @@ from sweeping import Response, read_responses, sweep_on
 from qwen3_eval.chat import STOP_TEXTS, Chat, load_chat
 from qwen3_eval.data import DataSource
 from qwen3_eval.engine.vllm import sampling_params
+from qwen3_eval.plan import Plan, Questions
 from qwen3_eval.subset import select
-from qwen3_eval.sweep import Plan, Questions
-from qwen3_eval.task import load_task
+from qwen3_eval.task import Asking, load_task
 from qwen3_eval.types import THINKING, Budget, Sampling
 
 pytestmark = pytest.mark.slow
@@ -35,7 +35,7 @@ def chat(nano: Path) -> Chat:
 
 @pytest.fixture(scope="module")
 def plan(chat: Chat) -> Plan:
-    samples = select(load_task("chain").load(DataSource()).samples, N_QUESTIONS)
+    samples = select(load_task("chain").load(Asking(DataSource())).made, N_QUESTIONS)
     return Plan(
         questions=[Questions("chain", samples, 1, 9000)],
         modes=(THINKING,),

@@ -16,11 +16,12 @@ from sweeping import Silent
 from qwen3_eval.chat import STOP_TEXTS, Chat, load_chat
 from qwen3_eval.engine.scripted import ScriptedEngine
 from qwen3_eval.model.checkpoint import locate_checkpoint
+from qwen3_eval.plan import Plan, Questions, derive_seed
 from qwen3_eval.report.records import RecordText
 from qwen3_eval.report.write import write_report
 from qwen3_eval.score import RECORD_COLUMNS, count_records, read_records, score_answers
 from qwen3_eval.store import Store
-from qwen3_eval.sweep import Plan, Questions, derive_seed, run_sweep
+from qwen3_eval.sweep import run_sweep
 from qwen3_eval.types import NON_THINKING, THINKING, Generation, Message, Mode, Sample, Sampling, Verdict
 
 SAMPLE = Sample("toy/0", (Message("user", "Why?"),), "x")

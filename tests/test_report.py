@@ -37,7 +37,7 @@ def record(**values: Any) -> dict[str, Any]:
         "task": "chain", "group": "", "sample_id": "0", "mode": "thinking", "budget": 1024.0, "repeat": 0,
         "score": 1.0, "outcome": "correct", "extracted": "7", "reason": "7 equals 7", "target": "7",
         "forced": False, "truncated": False, "thinking_tokens": 100, "answer_tokens": 10,
-        "finish_reason": "stop", "completion_key": 200, "rollout": 0,
+        "finish_reason": "stop", "completion_key": 200, "rollout": 0, "parts": "",
     }  # fmt: skip
     return plain | values
 

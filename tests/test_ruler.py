@@ -415,7 +415,7 @@ def test_a_sample_does_not_depend_on_the_others(name: str) -> None:
     """The same seed gives the same bytes, and a longer run begins with the shorter one."""
     some = draw(name, 3)
     assert draw(name, 6)[:3] == some
-    assert [sample.sample_id for sample in some] == [f"ruler_{name}_4096/{i}" for i in range(3)]
+    assert [sample.sample_id for sample in some] == [f"ruler/4096/{name}-{i}" for i in range(3)]
     assert len({prompt_of(sample) for sample in some}) == 3
 
 

@@ -145,7 +145,7 @@ def test_a_run_of_another_version_is_refused(store: Store) -> None:
         db.execute("PRAGMA user_version = 99")
     db.close()
     for reopen in (Store.open, Store.read):
-        with pytest.raises(StoreError, match=r"schema version 99.*reads 2"):
+        with pytest.raises(StoreError, match=r"schema version 99.*reads 3"):
             reopen(store.folder)
 
 

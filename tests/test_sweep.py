@@ -17,9 +17,10 @@ from qwen3_eval.chat import Chat, load_chat
 from qwen3_eval.engine.scripted import ScriptedEngine
 from qwen3_eval.errors import ConfigError, EngineError
 from qwen3_eval.model.checkpoint import locate_checkpoint
+from qwen3_eval.plan import Plan, Questions, choose_strategy, derive_seed
 from qwen3_eval.score import read_records, score_answers
 from qwen3_eval.store import Store
-from qwen3_eval.sweep import Plan, Questions, choose_strategy, derive_seed, run_sweep
+from qwen3_eval.sweep import run_sweep
 from qwen3_eval.types import NON_THINKING, THINKING, Generation, Message, Sample, Sampling, Verdict
 
 STOP = "\n\nTime is up.\n</think>\n\n"

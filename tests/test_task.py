@@ -14,7 +14,7 @@ from qwen3_eval import task as registry
 from qwen3_eval.data import DataSource, Row
 from qwen3_eval.errors import ConfigError, DataError
 from qwen3_eval.subset import select, take_share
-from qwen3_eval.task import Card, load_task, procedural_task, task, task_names
+from qwen3_eval.task import Asking, Card, load_task, procedural_task, task, task_names
 from qwen3_eval.types import Message, Sample, Verdict
 
 CARD = Card(
@@ -49,7 +49,7 @@ def test_a_decorated_function_is_a_task(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "test.jsonl").write_text('{"q": "1?", "a": "1"}\n{"q": "2?", "a": "2"}\n')
     found = load_task("toy")
-    loaded = found.load(DataSource(tmp_path))
+    loaded = found.load(Asking(DataSource(tmp_path)))
     assert [(s.sample_id, s.messages[0].content) for s in loaded.samples] == [
         ("toy/0", "1?"),
         ("toy/1", "2?"),
@@ -68,7 +68,7 @@ def test_a_procedural_task_needs_no_data() -> None:
         def toy() -> Iterator[Sample]:
             yield Sample("toy/0", (Message("user", "?"),), target)
 
-        loaded = load_task(name).load(DataSource(Path("/nowhere")))
+        loaded = load_task(name).load(Asking(DataSource(Path("/nowhere"))))
         assert loaded.origin == "generated"
         return loaded.fingerprint
 
@@ -96,7 +96,7 @@ def test_ids_that_repeat_are_told() -> None:
         yield from [Sample("toy/0", (Message("user", "?"),), "x")] * 2
 
     with pytest.raises(ConfigError, match="2 samples have the id 'toy/0'"):
-        load_task("toy").load(DataSource())
+        load_task("toy").load(Asking(DataSource()))
 
 
 @pytest.mark.usefixtures("own_registry")
@@ -111,7 +111,7 @@ def test_a_row_that_is_not_as_promised_is_told(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "test.jsonl").write_text('{"q": "1?", "a": "1"}\n{"q": "2?", "a": "two"}\n')
     with pytest.raises(DataError, match="task 'toy' cannot read row 1: ValueError"):
-        load_task("toy").load(DataSource(tmp_path))
+        load_task("toy").load(Asking(DataSource(tmp_path)))
 
 
 def test_an_unknown_task_is_told_its_neighbour() -> None:

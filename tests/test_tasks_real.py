@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from qwen3_eval.data import DataSource
-from qwen3_eval.task import Loaded, load_task
+from qwen3_eval.task import Asking, Loaded, load_task
 
 ASK = "Please reason step by step, and put your final answer within \\boxed{}."
 REAL = {"gsm8k": 1319, "aime24": 30, "aime25": 30, "math500": 500}
 
 
 def load(name: str, root: Path) -> Loaded:
-    return load_task(name).load(DataSource(root))
+    return load_task(name).load(Asking(DataSource(root)))
 
 
 @pytest.mark.parametrize(("name", "rows"), REAL.items())
@@ -86,7 +86,7 @@ def test_math500_groups_by_subject(data_root: Path) -> None:
 
 def test_chain_needs_no_mirror() -> None:
     """A thousand questions, asked in the same words, answers 0-999."""
-    samples = load("chain", Path("/nowhere")).samples
+    samples = load("chain", Path("/nowhere")).made
     assert len(samples) == load_task("chain").card.rows == 1000
     assert all(s.messages[0].content.endswith(f"\n{ASK}") and 0 <= int(s.target) <= 999 for s in samples)
     assert len({s.messages for s in samples}) == 1000

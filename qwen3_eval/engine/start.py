@@ -24,6 +24,10 @@ def check_engine(config: EngineConfig, checkpoint: Checkpoint, impl: str) -> Non
             raise ConfigError(
                 f"{name}={value!r} is unknown{did_you_mean(value, known)} allowed: {', '.join(known)}"
             )
+    if config.name != "vllm" and config.yarn_factor != 1:
+        raise ConfigError(
+            f"engine.yarn_factor={config.yarn_factor:g} is of engine=vllm alone, not of engine={config.name}"
+        )
     if config.name == "scripted":
         _read_delay(config.extra)
         return  # it reads no weights
@@ -66,6 +70,7 @@ async def start_engine(
             tensor_parallel_size=config.tensor_parallel_size,
             pipeline_parallel_size=config.pipeline_parallel_size,
             gpu_memory_utilization=config.gpu_memory_utilization,
+            yarn_factor=config.yarn_factor,
             max_num_seqs=config.max_num_seqs,
             log_path=folder / "vllm.log",
             extra=config.extra,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from qwen3_eval.engine.limits import check_request
 from qwen3_eval.engine.vllm_log import EngineLog
 from qwen3_eval.errors import EngineError
+from qwen3_eval.model.checkpoint import find_native_context
 from qwen3_eval.model.vllm_plugin import ARCHITECTURE, REPLACES
 from qwen3_eval.types import Generation, Sampling
 
@@ -133,6 +134,7 @@ async def start_vllm(
     revision: str | None = None,
     dtype: str = "auto",
     max_model_len: int | None = None,
+    yarn_factor: float = 1.0,
     tensor_parallel_size: int = 1,
     pipeline_parallel_size: int = 1,
     gpu_memory_utilization: float = 0.9,
@@ -147,6 +149,7 @@ async def start_vllm(
     `impl="bundled"` runs the model class in `model/vllm_qwen3.py` where the checkpoint is a dense Qwen3,
     vLLM's own class otherwise; `describe()["model_class"]` is the class that the worker really loaded.
     `dtype="auto"` is the dtype that the checkpoint is stored in. `max_model_len=None` is the model's own.
+    `yarn_factor` above 1 stretches the rotary embedding by YaRN, and the context with it, for every prompt.
     `gpu_memory_utilization` counts on a GPU; a CPU's KV cache takes a quarter of the free memory, at most
     4 GiB. `extra={"kv_cache_memory_bytes": ...}` fixes its size on either. The model is compiled on a GPU
     only: on a CPU that costs a minute and gains little; `extra={"enforce_eager": False}` does it there too.
@@ -163,6 +166,7 @@ async def start_vllm(
                 model,
                 impl=impl,
                 dtype=dtype,
+                yarn_factor=yarn_factor,
                 extra=dict(extra or {}),
                 revision=revision,
                 max_model_len=max_model_len,
@@ -217,6 +221,7 @@ def _engine_args(
     *,
     impl: Impl,
     dtype: str,
+    yarn_factor: float,
     extra: dict[str, Any],
     **settings: Any,
 ) -> "AsyncEngineArgs":
@@ -232,6 +237,19 @@ def _engine_args(
     if impl == "bundled" and architectures[:1] and architectures[0] in REPLACES:
         _check_plugin()
         overrides.setdefault("architectures", [ARCHITECTURE])
+    if yarn_factor != 1:
+        native = find_native_context(config.max_position_embeddings)
+        # Source: Qwen3 model cards, Processing Long Texts; vLLM itself derives the longer context from it.
+        overrides.setdefault(
+            "rope_parameters",
+            {
+                **(getattr(config, "rope_parameters", None) or {}),
+                "rope_type": "yarn",
+                "factor": yarn_factor,
+                "original_max_position_embeddings": native,
+            },
+        )
+        settings["max_model_len"] = settings["max_model_len"] or int(native * yarn_factor)
 
     # vLLM's own "auto" casts a float32 checkpoint down; a study of exactness must not.
     stored = str(getattr(config, "dtype", None)).removeprefix("torch.")

@@ -27,6 +27,14 @@ class Checkpoint:
     fingerprint: str
 
 
+def find_native_context(max_position_embeddings: int) -> int:
+    """Returns the context that YaRN stretches: what the model was trained on.
+
+    Source: Qwen3 model cards, Processing Long Texts: 40,960 positions are 32,768 and the room of a prompt.
+    """
+    return 32_768 if max_position_embeddings == 40_960 else max_position_embeddings
+
+
 def locate_checkpoint(path: str, revision: str | None = None) -> Checkpoint:
     """Returns the checkpoint at a local folder, a `box:` name or a hub id. Raises CheckpointError."""
     folder = BOX.get(path, Path(path).expanduser())

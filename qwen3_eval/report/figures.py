@@ -11,7 +11,7 @@ import numpy as np
 from qwen3_eval.budget import format_budget
 from qwen3_eval.report.tables import format_score
 from qwen3_eval.stats.estimate import INTERVAL
-from qwen3_eval.types import NON_THINKING, THINKING
+from qwen3_eval.types import BASE, NON_THINKING, THINKING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,8 @@ INFINITY_GAP = 1.4
 def draw_curve(summary: "pd.DataFrame") -> dict[str, bytes]:
     """Returns the figure of a summary as `{"png": ..., "svg": ...}`; equal summaries give equal bytes.
 
-    Above: score against budget (log2) with 95 % intervals, and as a level line the score without thinking.
+    Above: score against budget (log2) with 95 % intervals, and as a level line the score without thinking,
+    or in mode `base`.
     Below, on the same axis: mean thinking tokens used, beside the line where a budget is used in full.
     Rows of groups are not drawn, nor those without a score.
     """
@@ -39,6 +40,7 @@ def draw_curve(summary: "pd.DataFrame") -> dict[str, bytes]:
     whole = summary[(summary["group"] == "") & summary["score"].notna()]
     tasks = list(dict.fromkeys(whole["task"]))
     thinking = whole[whole["mode"] == THINKING]
+    level = whole[whole["mode"] == (NON_THINKING if NON_THINKING in set(whole["mode"]) else BASE)]
     places = _place_budgets(thinking["budget"].tolist())
     with as_file(files("qwen3_eval.reports") / "style.mplstyle") as style, mpl.rc_context(fname=style):
         figure = Figure(figsize=(8, 5.6 + 0.22 * (_legend_rows(tasks) - 1)))
@@ -54,8 +56,8 @@ def draw_curve(summary: "pd.DataFrame") -> dict[str, bytes]:
             rows = thinking[thinking["task"] == task]
             _draw_scores(top, rows, places, shift, look, values=len(tasks) == 1)
             _draw_tokens(bottom, rows, places, shift, look | {"label": task})
-            _draw_baseline(top, whole[(whole["task"] == task) & (whole["mode"] == NON_THINKING)], look, tasks)
-        _label_baselines(top, whole[whole["mode"] == NON_THINKING], tasks)
+            _draw_baseline(top, level[level["task"] == task], look, tasks)
+        _label_baselines(top, level, tasks)
         _dress(top, bottom, places)
         figure.suptitle(_title(whole, tasks), x=0.02, y=0.985, ha="left", va="top", size=14, weight="bold")
         figure.text(0.02, 0.012, _caption(whole), size=8.5, color=NOTE_COLOR, ha="left", va="bottom")
@@ -164,7 +166,8 @@ def _label_baselines(axes: "Axes", rows: "pd.DataFrame", tasks: Sequence[str]) -
         text = format_score(score) + (f" {task}" if len(tasks) > 1 else "")
         _note(axes, text, height, color, "bold")
     if height:
-        _note(axes, "without thinking", height + 0.055, NOTE_COLOR, "normal")
+        said = "as a base model" if BASE in set(rows["mode"]) else "without thinking"
+        _note(axes, said, height + 0.055, NOTE_COLOR, "normal")
 
 
 def _note(axes: "Axes", text: str, height: float, color: str, weight: str) -> None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from qwen3_eval.budget import format_budget
 from qwen3_eval.report.tables import format_score, format_share
-from qwen3_eval.types import NON_THINKING, THINKING
+from qwen3_eval.types import BASE, NON_THINKING, THINKING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,8 @@ def list_findings(summary: "pd.DataFrame") -> list[tuple[str, str]]:
             f"{format_score(score)} without thinking"
             for score in rows.loc[rows["mode"] == NON_THINKING, "score"]
         ]
-        findings.append((task, "; ".join(filter(None, [", ".join(at), *without]))))
+        base = [f"{format_score(score)} as a base model" for score in rows.loc[rows["mode"] == BASE, "score"]]
+        findings.append((task, "; ".join(filter(None, [", ".join(at), *without, *base]))))
     return findings
 
 
@@ -82,4 +83,6 @@ def _shares(rows: "pd.DataFrame", column: str, least: float) -> str:
 
 
 def _place(row: Any) -> str:
-    return "without thinking" if row["mode"] == NON_THINKING else f"at {format_budget(row['budget'])}"
+    if row["mode"] == THINKING:
+        return f"at {format_budget(row['budget'])}"
+    return "without thinking" if row["mode"] == NON_THINKING else "as a base model"

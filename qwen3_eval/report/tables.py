@@ -1,8 +1,10 @@
 """The summary of a run: one row per (task, group, mode, budget), as CSV and for the terminal."""
 
+import json
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from qwen3_eval.budget import format_budget
@@ -36,15 +38,17 @@ def summarize(
     import pandas as pd
 
     rows = []
-    for (task, group, mode, budget), cell in _cells(records):
+    parts = _split_parts(records)
+    for (task, group, mode, budget), cell in _cells(records, parts):
         scored = cell[cell["outcome"] != "error"]
         about = (tasks or {}).get(task, {})
-        by_group = not group and about.get("average") == "groups"
-        got = (
-            _estimate_macro(scored, about.get("parallel", False))
-            if by_group
-            else estimate(_score_matrix(scored))
-        )
+        if group or about.get("average") != "groups":
+            got = estimate(_score_matrix(scored))
+        else:
+            inside = (parts["task"] == task) & (parts["mode"] == mode) & (parts["budget"] == budget)
+            got = _estimate_macro(
+                scored, parts[inside & (parts["outcome"] != "error")], about.get("parallel")
+            )
         rows.append({
             "task": task,
             "group": group,
@@ -68,16 +72,34 @@ def summarize(
     return pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
 
 
-def _cells(records: "pd.DataFrame") -> Iterator[tuple[tuple[str, str, str, float], "pd.DataFrame"]]:
-    """Yields the records of each row of the summary, in its order."""
+def _split_parts(records: "pd.DataFrame") -> "pd.DataFrame":
+    """Returns a record for each part of each verdict: its score, and the part's name as the group."""
+    judged = records[records["parts"] != ""]
+    found = [json.loads(text) for text in judged["parts"]]
+    repeated = judged.loc[judged.index.repeat([len(parts) for parts in found])]
+    pairs = [pair for parts in found for pair in parts.items()]
+    return repeated.assign(group=[name for name, _ in pairs], score=[float(score) for _, score in pairs])
+
+
+def _cells(
+    records: "pd.DataFrame", parts: "pd.DataFrame"
+) -> Iterator[tuple[tuple[str, str, str, float], "pd.DataFrame"]]:
+    """Yields the records of each row of the summary, in its order: after the groups come the `parts`."""
     for task, of_task in records.groupby("task", sort=False):
         paths = dict.fromkeys(of_task["group"])
         for group in ["", *dict.fromkeys(prefix for path in paths for prefix in _prefixes(path))]:
             inside = [path for path in paths if group in ("", *_prefixes(path))]
-            of_group = of_task[of_task["group"].isin(inside)]
-            for mode in MODES:
-                for budget, cell in of_group[of_group["mode"] == mode].groupby("budget"):
-                    yield (str(task), group, mode, float(str(budget))), cell
+            yield from _points(str(task), group, of_task[of_task["group"].isin(inside)])
+        for part, of_part in parts[parts["task"] == task].groupby("group", sort=False):
+            yield from _points(str(task), str(part), of_part)
+
+
+def _points(
+    task: str, group: str, records: "pd.DataFrame"
+) -> Iterator[tuple[tuple[str, str, str, float], "pd.DataFrame"]]:
+    for mode in MODES:
+        for budget, cell in records[records["mode"] == mode].groupby("budget"):
+            yield (task, group, mode, float(str(budget))), cell
 
 
 def _prefixes(path: str) -> list[str]:
@@ -86,12 +108,19 @@ def _prefixes(path: str) -> list[str]:
     return ["/".join(parts[: i + 1]) for i in range(len(parts))]
 
 
-def _estimate_macro(scored: "pd.DataFrame", parallel: bool) -> Estimate:
-    """Estimates the mean of the top groups' scores; `parallel` groups hold the same questions, by number."""
+def _estimate_macro(scored: "pd.DataFrame", parts: "pd.DataFrame", parallel: bool | None) -> Estimate:
+    """Estimates the mean of the top groups' scores, or where verdicts have parts, of the parts' scores.
+
+    `parallel` groups hold the same questions, by number; parts hold them by id.
+    """
+    if not parts.empty:
+        tables = [_score_table(cell) for _, cell in parts.groupby("group", sort=False)]
+        got = estimate_macro([t.to_numpy(dtype=float) for t in tables], [list(t.index) for t in tables])
+        return replace(got, n_questions=parts["sample_id"].nunique())
     tops = scored["group"].map(lambda group: group.partition("/")[0])
-    matrices = [_score_table(cell) for _, cell in scored.groupby(tops, sort=False)]
-    clusters = [[sample_id.rpartition("/")[2] for sample_id in table.index] for table in matrices]
-    return estimate_macro([table.to_numpy(dtype=float) for table in matrices], clusters if parallel else None)
+    tables = [_score_table(cell) for _, cell in scored.groupby(tops, sort=False)]
+    numbers = [[sample_id.rpartition("/")[2] for sample_id in table.index] for table in tables]
+    return estimate_macro([t.to_numpy(dtype=float) for t in tables], numbers if parallel else None)
 
 
 def _score_matrix(scored: "pd.DataFrame") -> "NDArray[np.float64]":

@@ -8,7 +8,7 @@ from qwen3_eval.chat import Decoder
 from qwen3_eval.report.records import RecordText, Texts
 from qwen3_eval.score import completion_key
 from qwen3_eval.store import Store
-from qwen3_eval.types import NON_THINKING, Budget
+from qwen3_eval.types import BASE, NON_THINKING, Budget
 
 
 def read_texts(store: Store, decoder: Decoder, budgets: Sequence[Budget]) -> Texts:
@@ -21,6 +21,8 @@ def read_texts(store: Store, decoder: Decoder, budgets: Sequence[Budget]) -> Tex
             answer = store.read_answer(rollout, ending)
             assert answer is not None
             answers[completion_key(ending)] = decoder.decode(answer.ids).strip()
+        if row["mode"] == BASE:
+            return RecordText(json.loads(row["completion"])["prompt"], answers=answers)
         if row["mode"] == NON_THINKING:
             return RecordText(_read_prompt(row["messages"]), answers=answers)
         trace = store.read_trace(rollout, row["prefill"] or 0)
@@ -38,7 +40,7 @@ def read_texts(store: Store, decoder: Decoder, budgets: Sequence[Budget]) -> Tex
 
 
 _ROLLOUT = """
-SELECT r.mode, r.lane, r.prefill, r.thinking_limit, s.messages
+SELECT r.mode, r.lane, r.prefill, r.thinking_limit, s.messages, s.completion
 FROM rollouts r JOIN samples s ON s.id = r.sample WHERE r.id = ?
 """
 
