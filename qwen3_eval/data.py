@@ -40,6 +40,16 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class HubSplit:
+    """One split of one config of a hub data set; `revision` None is the newest."""
+
+    hub_id: str
+    config: str
+    split: str
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
 class DataSource:
     """Where rows come from: the mirror at `root`, else at $QWEN3_EVAL_DATA, else the hub.
 

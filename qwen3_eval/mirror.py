@@ -29,7 +29,7 @@ def data(action: str, config: DataCommandConfig) -> int:
         raise ConfigError(f"data {action} needs data.root=DIR, the folder of the mirror")
     failed = 0
     for task in tasks:
-        if not task.card.hub_id:
+        if not task.splits:
             print(f"ok       {task.name}: made here, needs no rows")
             continue
         try:
@@ -47,13 +47,12 @@ def data(action: str, config: DataCommandConfig) -> int:
 
 
 def _pull(task: Task, mirror: Path) -> None:
-    """Writes each config of the task that the mirror lacks; a file is there whole or not at all."""
-    card = task.card
-    for config in [card.config] if isinstance(card.config, str) else card.config:
-        if find_mirror_file(mirror, card.hub_id, config, card.split) is not None:
+    """Writes each split of the task that the mirror lacks; a file is there whole or not at all."""
+    for wanted in task.splits:
+        if find_mirror_file(mirror, wanted.hub_id, wanted.config, wanted.split) is not None:
             continue
-        file = mirror / card.hub_id / config / f"{card.split}.jsonl.gz"
-        rows = read_hub(card.hub_id, config, card.split, card.revision)
+        file = mirror / wanted.hub_id / wanted.config / f"{wanted.split}.jsonl.gz"
+        rows = read_hub(wanted.hub_id, wanted.config, wanted.split, wanted.revision)
         lines = "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
         draft = file.with_name(f".{file.name}.tmp")
         try:

@@ -13,7 +13,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
-from qwen3_eval.data import DataSource, Row, Rows
+from qwen3_eval.data import DataSource, HubSplit, Row, Rows
 from qwen3_eval.errors import ConfigError, DataError, QwenEvalError, did_you_mean
 from qwen3_eval.few_shot import Examples, FewShot
 from qwen3_eval.options import Option, find_options, read_options
@@ -95,7 +95,7 @@ class Task:
     Its options are the keyword-only parameters of its function, and `share`: of each group so much is taken.
     `average` says what the whole task's score is a mean of: all questions, or its top groups' scores.
     `parallel` groups hold the same questions, known by the row's number, so their errors go together.
-    `few_shot` is how mode `base` asks it.
+    `few_shot` is how mode `base` asks it. `also` names splits that it reads beside its card's.
     """
 
     name: str
@@ -109,6 +109,18 @@ class Task:
     average: Literal["questions", "groups"] = "questions"
     parallel: bool = False
     few_shot: FewShot | None = None
+    also: tuple[HubSplit, ...] = ()
+
+    @property
+    def splits(self) -> tuple[HubSplit, ...]:
+        """Every split that it may read, those of the few-shot examples included."""
+        card = self.card
+        configs = [card.config] if isinstance(card.config, str) else card.config
+        names = [card.split, *([self.few_shot.split] if self.few_shot and self.few_shot.split else [])]
+        own = [
+            HubSplit(card.hub_id, c, name, card.revision) for name in names for c in configs if card.hub_id
+        ]
+        return (*own, *self.also)
 
     @property
     def metric(self) -> str:
@@ -164,7 +176,7 @@ class Task:
                 raise ConfigError(
                     f"task '{self.name}': {times} samples have the id '{sample_id}'; give each its own"
                 )
-        if asking.base and any(isinstance(s, Sample) and s.completion is None for s in loaded.samples):
+        if asking.base and any(isinstance(s, Unmade) or s.completion is None for s in loaded.samples):
             raise ConfigError(
                 f"task '{self.name}' has no few-shot form, so mode=base cannot ask it; leave out the task or "
                 "the mode"
@@ -180,9 +192,15 @@ class Task:
         if asking.base and form is not None:
             pool = self._find_rows(asking.source, form.split, form.split_rows) if form.split else found
             examples = Examples(form, pool)
-            samples = [
-                replace(sample, completion=examples.compose(row_id, row)) for row_id, row, sample in asked
-            ]
+            try:
+                samples = [
+                    replace(sample, completion=examples.compose(row_id, row)) for row_id, row, sample in asked
+                ]
+            except KeyError as error:
+                raise DataError(
+                    f"task '{self.name}' cannot be asked in mode=base: its examples need the column {error}, "
+                    "which these rows lack"
+                ) from error
         left_out = len(read) - len(samples)
         notes = (f"{left_out:,} of {len(read):,} rows are not asked",) if left_out else ()
         return Loaded(tuple(samples), found.fingerprint, found.origin, found.notes + notes)

@@ -4,6 +4,7 @@ import re
 from typing import Any, Literal
 
 from qwen3_eval.data import Row
+from qwen3_eval.few_shot import CHOICE_STOP, FewShot, ask_choice
 from qwen3_eval.scoring.choice import CHOICE_INSTRUCTION, choice_scorer, format_question
 from qwen3_eval.task import Card, task
 from qwen3_eval.types import Message, Sample
@@ -77,9 +78,18 @@ def judge_row(row: Row, policy: Policy) -> tuple[list[str], str]:
         protocol="0-shot chat; the answer field, else the boxed letter, else the letter stated last; "
         "policy ok_and_corrected: 5,330 ok rows and 102 whose corrected answer can be read",
         source="Gema et al. 2024, arXiv:2406.04127; prompt: Qwen3 model cards, Best Practices",
-        departures="the Qwen3 report states no policy for rows with errors, and no commit of the data",
+        departures="the Qwen3 report states no policy for rows with errors, and no commit of the data; "
+        "mode=base: 5-shot as in the report, examples are other ok rows of the subject, not MMLU's dev set",
     ),
     scorer=choice_scorer(),
+    few_shot=FewShot(
+        n=5,
+        ask=lambda row: ask_choice(row["question"], row["choices"]),
+        answer=lambda row: f" {'ABCD'[int(row['answer'])]}",
+        stop=CHOICE_STOP,
+        within=lambda row: row["config"],
+        usable=lambda row: row["error_type"] == "ok",
+    ),
 )
 def mmlu_redux(
     row: Row, sample_id: str, *, policy: Policy = "ok_and_corrected", instruction: str = CHOICE_INSTRUCTION

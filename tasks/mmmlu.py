@@ -3,6 +3,7 @@
 from typing import Literal
 
 from qwen3_eval.data import Row
+from qwen3_eval.few_shot import CHOICE_STOP, FewShot, ask_choice
 from qwen3_eval.scoring.choice import CHOICE_INSTRUCTION, choice_scorer, format_question
 from qwen3_eval.task import Card, task
 from qwen3_eval.types import Message, Sample
@@ -29,9 +30,16 @@ YORUBA = "YO_NG"
         source="openai/MMMLU; the languages and the 10 %: Qwen3 technical report, arXiv:2505.09388, "
         "section 4.6 and table 10; prompt: Qwen3 model cards, Best Practices",
         departures="English, which the report counts in, is not in this data set; which 10 % the report "
-        "drew is not known",
+        "drew is not known; mode=base: 5-shot as in the report, examples are other rows of the language",
     ),
     scorer=choice_scorer(),
+    few_shot=FewShot(
+        n=5,
+        ask=lambda row: ask_choice(row["Question"], [row[letter] for letter in "ABCD"]),
+        answer=lambda row: f" {row['Answer']}",
+        stop=CHOICE_STOP,
+        within=lambda row: row["config"],
+    ),
     share=0.1,
     average="groups",
     parallel=True,

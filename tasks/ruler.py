@@ -11,7 +11,7 @@ from typing import Any
 from qwen3_eval.tasks.ruler_haystack import NAMES, Maker, Row, sample_name
 
 from qwen3_eval.budget import format_budget, parse_budget
-from qwen3_eval.data import DataSource
+from qwen3_eval.data import DataSource, HubSplit
 from qwen3_eval.errors import ConfigError, DataError, did_you_mean
 from qwen3_eval.scoring.retrieval import match_all, match_part
 from qwen3_eval.task import Asking, Card, procedural_task
@@ -20,17 +20,19 @@ from qwen3_eval.types import Sample, Unmade, Verdict
 LENGTHS = ("4k", "8k", "16k", "32k", "64k", "128k")
 N_SAMPLES = 500
 
-# Of the hub: id, config, split, rows, columns. Source: NVIDIA/RULER reads the same sets from their authors.
+# Rows and columns of each. Source: NVIDIA/RULER reads the same sets, from their authors.
 QUESTION_SETS = {
     "qa_1": (
-        "rajpurkar/squad_v2", "squad_v2", "validation", 11_873,
+        HubSplit("rajpurkar/squad_v2", "squad_v2", "validation"),
+        11_873,
         ("title", "context", "question", "answers"),
     ),
     "qa_2": (
-        "hotpotqa/hotpot_qa", "distractor", "validation", 7_405,
+        HubSplit("hotpotqa/hotpot_qa", "distractor", "validation"),
+        7_405,
         ("question", "answer", "supporting_facts", "context"),
     ),
-}  # fmt: skip
+}
 _OWN_FILES = {"qa_1": "squad*.json*", "qa_2": "hotpotqa*.json*"}
 
 
@@ -42,8 +44,8 @@ def match(sample: Sample, answer: str) -> Verdict:
 def read_questions(name: str, source: DataSource, folder: str) -> Sequence[Row]:
     """Returns the rows of `qa_1` or `qa_2`: of RULER's own JSON files in `folder`, else of hub or mirror."""
     if not folder:
-        hub_id, config, split, rows, columns = QUESTION_SETS[name]
-        return source.rows(hub_id, config, split, None, rows, columns).rows
+        where, n_rows, columns = QUESTION_SETS[name]
+        return source.rows(where.hub_id, where.config, where.split, None, n_rows, columns).rows
     files = sorted(Path(folder).expanduser().glob(_OWN_FILES[name]))
     if not files:
         raise DataError(
@@ -67,7 +69,7 @@ def read_lengths(values: Sequence[object], asking: Asking, reserve: int) -> list
         needed = int(length) - reserve + asking.output_tokens
         if asking.context is not None and needed > asking.context:
             raise ConfigError(
-                f"options.ruler.lengths={format_budget(length)}: a prompt of {int(length) - reserve:,} tokens "
+                f"options.ruler.lengths={format_budget(length)}: prompts of {int(length) - reserve:,} tokens "
                 f"and {asking.output_tokens:,} of thinking and answer do not fit {asking.context:,}, the "
                 "context of the model; give shorter lengths, engine.yarn_factor=4 to stretch the context, or "
                 f"options.ruler.reserve={asking.output_tokens} to make prompt and output take it together"
@@ -92,6 +94,7 @@ def read_lengths(values: Sequence[object], asking: Asking, reserve: int) -> list
     scorer=match,
     average="groups",
     parallel=True,
+    also=tuple(where for where, _, _ in QUESTION_SETS.values()),
 )
 def ruler(
     asking: Asking,

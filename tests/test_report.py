@@ -1,6 +1,7 @@
 """Promises of the report: the summary's figures, the curve, the files, and the page in a real browser."""
 
 import io
+import json
 import math
 import shutil
 from collections.abc import Iterator
@@ -29,6 +30,9 @@ HOSTILE = (
     "<script>window.pwned = 1</script></script><img src=x onerror='window.pwned = 1'>"
     "$x_1$ <!-- \u2028 \u2029 \ud800 \u202e right to left \u05e9\u05dc\u05d5\u05dd ]]> \x00 &lt; 🙂"
 )
+
+
+T10 = 2.228139  # the 97.5 % quantile of t with 10 degrees of freedom, from a printed table
 
 
 def record(**values: Any) -> dict[str, Any]:
@@ -99,6 +103,39 @@ def test_a_macro_average_of_errors_alone_is_no_score() -> None:
     row = summarize(records, tasks={"chain": {"average": "groups", "parallel": True}}).iloc[0]
     assert math.isnan(row["score"])
     assert (row["n_questions"], row["error"]) == (0, 1.0)
+
+
+def test_groups_of_one_question_all_wrong_have_an_interval() -> None:
+    """Three languages, one of them with one question, nothing right: 0, and an upper bound well above it.
+
+    The lone question counts with an error of 0.5 over 3 groups, as much as 0.25 / (1/6)^2 = 9 plain draws.
+    """
+    wrong = {"score": 0.0, "outcome": "incorrect"}
+    records = pd.DataFrame([record(group=group, sample_id=group + str(i), **wrong)
+                            for group, n in (("a", 5), ("b", 5), ("c", 1)) for i in range(n)])  # fmt: skip
+    row = summarize(records, tasks={"chain": {"average": "groups"}}).iloc[0]
+    assert (row["score"], row["ci_low"]) == (0, pytest.approx(0, abs=1e-12))
+    assert row["ci_high"] == pytest.approx(T10**2 / (9 + T10**2), rel=1e-3)
+
+
+def test_parts_of_a_verdict_are_rows_and_stand_for_groups() -> None:
+    """Two answers judged in two ways each: base 1 and 1, plus 1 and 0; the mean of the parts is 3/4.
+
+    The whole row counts two questions, and a record without a part of a name has no say in it.
+    """
+    parts = ({"h": 1.0, "h_plus": 1.0}, {"h": 1.0, "h_plus": 0.0}, {"m": 0.0, "m_plus": 0.0})
+    records = pd.DataFrame([
+        record(sample_id=str(i), parts=json.dumps(part), score=min(part.values()))
+        for i, part in enumerate(parts)
+    ])  # fmt: skip
+    rows = summarize(records, tasks={"chain": {"average": "groups"}})
+    scores = dict(zip(rows["group"], rows["score"], strict=True))
+    assert scores == {"": pytest.approx((1 + 0.5 + 0 + 0) / 4), "h": 1, "h_plus": 0.5, "m": 0, "m_plus": 0}
+    assert dict(zip(rows["group"], rows["n_questions"], strict=True)) == {
+        "": 3, "h": 2, "h_plus": 2, "m": 1, "m_plus": 1,
+    }  # fmt: skip
+    plain = summarize(records).set_index("group")["score"]
+    assert plain[""] == pytest.approx(1 / 3), "without average=groups the verdict's own score is the task's"
 
 
 def test_summary_golden() -> None:

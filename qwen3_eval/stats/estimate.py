@@ -143,7 +143,9 @@ def _wilson_interval(score: float, stderr: float, n_units: int) -> tuple[float, 
 
     # Equal questions show no spread, which is not certainty: they count as plain draws. The bound is
     # above what rounding leaves of equal means, and far below any spread that 1e5 questions could have.
-    n_eff = score * (1 - score) / stderr**2 if stderr > 1e-9 else float(n_units)
+    # At 0 or 1 an error can only be a bound (a group of one question), of draws that vary the most, by 0.25.
+    spread = score * (1 - score) or 0.25
+    n_eff = spread / stderr**2 if stderr > 1e-9 else float(n_units)
     t2 = float(stdtrit(n_units - 1, (1 + CONFIDENCE) / 2)) ** 2
     centre = (score + t2 / (2 * n_eff)) / (1 + t2 / n_eff)
     half = np.sqrt(t2) / (1 + t2 / n_eff) * np.sqrt(score * (1 - score) / n_eff + t2 / (4 * n_eff**2))

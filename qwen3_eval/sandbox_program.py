@@ -1,0 +1,287 @@
+"""One program behind the wall, as the host sees it: requests go in, values come out, and time runs out here.
+
+Nothing that comes back is believed but that it came. What it is made of is rebuilt by the codec, how long it
+took is measured here, and how the process ended is told by its supervisor, which the program cannot reach.
+"""
+
+import json
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+from qwen3_eval.errors import SandboxError
+from qwen3_eval.sandboxes import codec
+
+Status = Literal["returned", "raised", "timed_out", "out_of_memory", "crashed", "forbidden", "unrepresentable"]
+_SAID_BY_PROGRAM = ("returned", "raised", "out_of_memory", "forbidden", "unrepresentable")
+_BATCH_BYTES = 256 * 1024  # inputs sent at once, before any of their answers is read
+_START_S = 30.0  # until the child says that it is ready: the machine's time, not the program's
+_END_S = 10.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one program may use. Times are wall clock; memory is that of all its processes together."""
+
+    call_s: float = 4.0
+    total_s: float = 60.0
+    memory_bytes: int = 4 * 1024**3
+    processes: int = 32
+    file_bytes: int = 16 * 1024**2
+    disk_bytes: int = 32 * 1024**2
+    files: int = 2000
+    frame_bytes: int = 16 * 1024**2
+
+    def scaled(self, factor: float) -> "Limits":
+        """Returns the limits with `factor` times the time, for a machine that is slow, or has much to do."""
+        return replace(self, call_s=self.call_s * factor, total_s=self.total_s * factor)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one call. `value` is of builtins only, and None unless the status is `returned`.
+
+    `detail` says what went wrong, as `ZeroDivisionError: division by zero` or `signal SIGSEGV`; where the
+    program wrote it, it is the program's word. `elapsed_s` is measured in the host. In a batch the answers that
+    were read together share one reading of the clock: the first of them bears it, the others bear 0.
+    """
+
+    status: Status
+    value: Any = None
+    detail: str = ""
+    elapsed_s: float = 0.0
+
+
+class Batch:
+    """Inputs encoded once, for `Program.call_batch` of many programs.
+
+    Raises CodecError, a ValueError, where an input cannot be sent.
+    """
+
+    def __init__(self, inputs: Sequence[Sequence[Any]]) -> None:
+        self.requests: list[tuple[int, bytes]] = []
+        part: list[bytes] = []
+        for arguments in inputs:
+            encoded = codec.encode(list(arguments))
+            if part and sum(map(len, part)) + len(encoded) > _BATCH_BYTES:
+                self._add(part)
+                part = []
+            part.append(encoded)
+        if part:
+            self._add(part)
+
+    def _add(self, part: list[bytes]) -> None:
+        self.requests.append((len(part), b'["batch",[' + b",".join(part) + b"]]"))
+
+    def __len__(self) -> int:
+        return sum(n for n, _ in self.requests)
+
+
+class _EndedError(Exception):
+    """The program will answer no more; why is in `outcome`."""
+
+    def __init__(self, status: Status, detail: str) -> None:
+        self.outcome = Outcome(status, detail=detail)
+
+
+class Program:
+    """One program, loaded. Calls are made one at a time; after one that ended it, all give what ended it."""
+
+    loaded: Outcome
+    """Of running the module's body, and finding the entry point in it."""
+
+    def __init__(self, channel: socket.socket, status: socket.socket, limits: Limits) -> None:
+        self._channel, self._status, self._limits = channel, status, limits
+        self._frames = codec.Frames(limits.frame_bytes)
+        self._poll = select.poll()
+        self._poll.register(channel, select.POLLIN)
+        self._poll.register(status, select.POLLIN)
+        self._used_s = 0.0
+        self._end: Outcome | None = None
+        self._report: dict[str, Any] | None = None
+        self.exceeded: tuple[Status, str] | None = None
+        """Set by who watches memory and disk, before it stops the program."""
+        channel.setblocking(False)
+
+    def start(self, program: str, entry_point: str) -> None:
+        """Runs the module's body, and sets `loaded`. Raises SandboxError where no child comes up."""
+        request = codec.encode(["load", program, entry_point])
+        if len(request) > self._limits.frame_bytes:
+            self._end = Outcome("unrepresentable", detail=f"a program of {len(request)} bytes")
+        else:
+            ready, self._end = self._converse(b"", 1, _START_S)
+            if not ready:
+                raise SandboxError(f"the sandbox did not start a program: {self._end and self._end.detail}")
+        self.loaded = self._ask(request, 1)[0]
+        if self.loaded.status != "returned":
+            self._end = self._end or self.loaded
+
+    def call(self, *args: Any, **kwargs: Any) -> Outcome:
+        """Calls the entry point once, with copies of the arguments."""
+        try:
+            request = codec.encode(["call", list(args), kwargs])
+        except codec.CodecError as error:
+            return Outcome("unrepresentable", detail=f"an argument: {error}")
+        return self._ask(request, 1)[0]
+
+    def call_batch(self, inputs: "Sequence[Sequence[Any]] | Batch") -> list[Outcome]:
+        """Calls the entry point on each input, in order. Returns as many outcomes; each call has `call_s`.
+
+        Raises CodecError, a ValueError, where an input cannot be sent.
+        """
+        batch = inputs if isinstance(inputs, Batch) else Batch(inputs)
+        return [outcome for n, request in batch.requests for outcome in self._ask(request, n)]
+
+    def run(self, source: str) -> Outcome:
+        """Runs source in the program's own namespace. The verdict of a check run so can be forged."""
+        return self._ask(codec.encode(["run", source]), 1)[0]
+
+    def stop(self) -> None:
+        """Has the supervisor end the program; harmless where it has ended."""
+        try:
+            self._status.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def close(self) -> bool:
+        """Ends the program. Returns whether its supervisor has confirmed that nothing of it is left."""
+        self.stop()
+        self._channel.close()
+        clean = self._read_report() is not None
+        self._status.close()
+        return clean
+
+    def _ask(self, request: bytes, n: int) -> list[Outcome]:
+        """Returns the `n` outcomes of a request."""
+        if self._end is not None:
+            return [replace(self._end, elapsed_s=0.0)] * n
+        if len(request) > self._limits.frame_bytes:
+            return [Outcome("unrepresentable", detail=f"arguments of {len(request)} bytes")] * n
+        call_s = min(self._limits.call_s, self._limits.total_s - self._used_s)
+        answered, self._end = self._converse(codec.frame(request), n, call_s)
+        self._used_s += sum(outcome.elapsed_s for outcome in answered)
+        if self._end is not None:
+            answered.append(self._end)
+            answered += [replace(self._end, elapsed_s=0.0)] * (n - len(answered))
+            self.stop()
+        return answered
+
+    def _converse(self, request: bytes, n: int, call_s: float) -> tuple[list[Outcome], Outcome | None]:
+        """Sends a request, reads `n` answers. Returns those that came, and what ended the program if it did."""
+        answered: list[Outcome] = []
+        total_s = self._limits.total_s - self._used_s if request else call_s
+        began = last = time.monotonic()
+        try:
+            if request:
+                self._send(request, began + call_s)
+            while len(answered) < n:
+                deadline = min(last + call_s, began + total_s)
+                payloads = self._receive(deadline)
+                now = time.monotonic()
+                for payload in payloads:
+                    answered.append(replace(_read_answer(payload), elapsed_s=now - last))
+                    last = now
+            if len(answered) > n:
+                del answered[n:]
+                raise _EndedError("crashed", "it sent answers that nobody had asked for")
+        except _EndedError as error:
+            return answered, replace(error.outcome, elapsed_s=time.monotonic() - last)
+        return answered, None
+
+    def _send(self, request: bytes, deadline: float) -> None:
+        if self._wait(0) and not self._read_some():
+            raise self._explain_end()
+        if self._frames.pending:
+            raise _EndedError("crashed", "it sent answers that nobody had asked for")
+        left = memoryview(request)
+        while left:
+            try:
+                left = left[self._channel.send(left) :]
+            except BlockingIOError:
+                writable = select.poll()
+                writable.register(self._channel, select.POLLOUT)
+                if not writable.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                    raise self._explain_timeout() from None
+            except OSError:
+                raise self._explain_end() from None
+
+    def _receive(self, deadline: float) -> list[bytes]:
+        """Returns the payloads that arrived, which may be none. Raises _EndedError at the deadline."""
+        if not self._wait(deadline - time.monotonic()):
+            raise self._explain_timeout()
+        data = self._read_some()
+        if not data:
+            raise self._explain_end()
+        try:
+            payloads: list[bytes] = self._frames.feed(data)
+        except codec.CodecError as error:
+            raise _EndedError("crashed", f"it wrote to the channel: {error}") from None
+        return payloads
+
+    def _wait(self, timeout_s: float) -> bool:
+        """Returns whether anything came: data, or the news that the program has ended."""
+        return bool(self._poll.poll(max(0.0, timeout_s) * 1000))
+
+    def _read_some(self) -> bytes:
+        """Returns what is there, or nothing once the program has ended and all it sent is read."""
+        try:
+            return self._channel.recv(1 << 18)
+        except BlockingIOError:
+            return b""  # it is the status that can be read
+        except OSError:
+            return b""
+
+    def _explain_timeout(self) -> _EndedError:
+        limit = min(self._limits.call_s, self._limits.total_s - self._used_s)
+        return self._ended_otherwise() or _EndedError("timed_out", f"after {limit:.3g} s")
+
+    def _ended_otherwise(self) -> _EndedError | None:
+        return None if self.exceeded is None else _EndedError(*self.exceeded)
+
+    def _explain_end(self) -> _EndedError:
+        """Returns why the program ended, by the supervisor's word."""
+        report = self._read_report()
+        if self.exceeded is not None:
+            return _EndedError(*self.exceeded)
+        if report is None:
+            return _EndedError("crashed", "its supervisor is gone")
+        if "error" in report:
+            raise SandboxError(f"the wall could not be put around a program: {report['error']}")
+        code = report["exit"]
+        if code >= 0:
+            return _EndedError("crashed", f"exited with status {code} before it answered")
+        if -code == signal.SIGXCPU or (-code == signal.SIGKILL and report["cpu_s"] >= self._limits.total_s):
+            return _EndedError("timed_out", f"after {report['cpu_s']:.3g} s of processor time")
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+        return _EndedError("forbidden" if -code == signal.SIGSYS else "crashed", f"signal {name}")
+
+    def _read_report(self) -> dict[str, Any] | None:
+        if self._report is None:
+            self._status.settimeout(_END_S)
+            try:
+                told = self._status.recv(4096)
+                self._report = json.loads(told) if told else None
+            except (OSError, ValueError):
+                return None
+        return self._report
+
+
+def _read_answer(payload: bytes) -> Outcome:
+    """Returns an answer as an outcome. Raises _EndedError where it is none."""
+    try:
+        status, value = codec.decode(payload)
+        if status not in _SAID_BY_PROGRAM or (status != "returned" and type(value) is not str):
+            status = None
+    except (codec.CodecError, ValueError, TypeError):
+        status, value = None, None
+    if status is None:
+        if type(value) is str: ...
+        raise _EndedError("crashed", "it wrote something to the channel that is no answer")
+    return Outcome(status, value=value) if status == "returned" else Outcome(status, detail=value)
+
+
+__all__ = ["Batch", "Callable", "Limits", "Outcome", "Program", "Status", "get_args"]
