@@ -41,10 +41,10 @@ from measure import (
 
 from qwen3_eval.budget import format_budget
 from qwen3_eval.chat import THINK_CLOSE, Chat, load_chat
+from qwen3_eval.plan import Plan
 from qwen3_eval.report.tables import summarize
 from qwen3_eval.score import read_records, score_answers
 from qwen3_eval.store import Store
-from qwen3_eval.sweep import Plan
 from qwen3_eval.task import load_task
 from qwen3_eval.types import THINKING, Budget, Sample
 
@@ -185,7 +185,7 @@ def main() -> None:
 
 
 def compare(bench: Bench, lm_eval: LmEval, chat: Chat, plan: Plan) -> None:
-    samples = plan.questions[0].samples
+    samples = [sample for sample in plan.questions[0].samples if isinstance(sample, Sample)]
     ours, theirs, generated_s = [], [], 0.0
     for half in (BUDGETS[: len(BUDGETS) // 2], BUDGETS[len(BUDGETS) // 2 :]):
         run, scores = sweep_and_score(bench, chat, plan)

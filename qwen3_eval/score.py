@@ -257,8 +257,9 @@ def _judge_budget(
     answer = answers.get(ending)
     if answer is None or answer["outcome"] is None:
         return None
-    read = [answer[name] for name in ("outcome", "score", "extracted", "reason")]
-    verdict = Verdict(*read, parts=json.loads(answer["parts"]))
+    verdict = Verdict(
+        answer["outcome"], answer["score"], answer["extracted"], answer["reason"], json.loads(answer["parts"])
+    )
     return verdict, ending, answer["finish_reason"] == "length", answer["finish_reason"]
 
 

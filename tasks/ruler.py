@@ -122,7 +122,8 @@ def ruler(
         return Maker(name, length, asking.encode, seed, rows=rows.get(name), overhead=overhead)
 
     def make(name: str, length: int, i: int) -> Sample:
-        return find_maker(name, length).make(i)
+        made: Sample = find_maker(name, length).make(i)
+        return made
 
     for length in read_lengths(lengths, asking, reserve):
         for name in names:

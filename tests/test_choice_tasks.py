@@ -16,7 +16,7 @@ from qwen3_eval.types import Sample
 SUITES = ("mmlu_redux", "mmmlu", "include", "gpqa_diamond")
 
 
-def load(name: str, root: Path, **options: object) -> tuple[Sample, ...]:
+def load(name: str, root: Path, **options: object) -> list[Sample]:
     return load_task(name).load(Asking(DataSource(root, allow_partial=True)), options).made
 
 

@@ -17,7 +17,7 @@ from qwen3_eval.engine.vllm import sampling_params
 from qwen3_eval.plan import Plan, Questions
 from qwen3_eval.subset import select
 from qwen3_eval.task import Asking, load_task
-from qwen3_eval.types import THINKING, Budget, Sampling
+from qwen3_eval.types import THINKING, Budget, Sample, Sampling
 
 pytestmark = pytest.mark.slow
 
@@ -102,7 +102,8 @@ def test_nested_equals_vllms_own_thinking_budget(
         return (sample_id, 0, budget), tuple(outputs[-1].outputs[0].token_ids)
 
     async def ask_all() -> Responses:
-        prompts = {s.sample_id: chat.render(s.messages, THINKING).ids for s in plan.questions[0].samples}
+        made = [s for s in plan.questions[0].samples if isinstance(s, Sample)]
+        prompts = {s.sample_id: chat.render(s.messages, THINKING).ids for s in made}
         return dict(await asyncio.gather(*(ask(i, b, p) for i, p in prompts.items() for b in finite)))
 
     own = vllm.run(ask_all(), timeout_s=1200)

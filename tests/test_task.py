@@ -50,12 +50,12 @@ def test_a_decorated_function_is_a_task(tmp_path: Path) -> None:
     (folder / "test.jsonl").write_text('{"q": "1?", "a": "1"}\n{"q": "2?", "a": "2"}\n')
     found = load_task("toy")
     loaded = found.load(Asking(DataSource(tmp_path)))
-    assert [(s.sample_id, s.messages[0].content) for s in loaded.samples] == [
+    assert [(s.sample_id, s.messages[0].content) for s in loaded.made] == [
         ("toy/0", "1?"),
         ("toy/1", "2?"),
     ]
     assert (found.repeats, found.max_output_tokens, found.metric) == (4, 100, "accuracy")
-    assert found.score(loaded.samples[1], "2").outcome == "correct"
+    assert found.score(loaded.made[1], "2").outcome == "correct"
     assert loaded.origin.startswith("mirror:")
 
 

@@ -20,7 +20,7 @@ def load(name: str, root: Path) -> Loaded:
 def test_the_mirror_is_complete_and_as_pinned(name: str, rows: int, data_root: Path) -> None:
     """Every row is there with the content that the card pins, and nothing is noted against it."""
     loaded = load(name, data_root)
-    assert len(loaded.samples) == load_task(name).card.rows == rows
+    assert len(loaded.made) == load_task(name).card.rows == rows
     assert loaded.fingerprint == load_task(name).card.fingerprint
     assert loaded.notes == ()
     assert len(load_task(name).card.revision or "") == 40
@@ -30,7 +30,7 @@ def test_the_mirror_is_complete_and_as_pinned(name: str, rows: int, data_root: P
 def test_references_score_and_neighbours_do_not(name: str, data_root: Path) -> None:
     """Each reference in a box is correct; with 1 added to an integer reference it is incorrect."""
     found = load_task(name)
-    for sample in load(name, data_root).samples:
+    for sample in load(name, data_root).made:
         assert found.score(sample, f"So it is $\\boxed{{{sample.target}}}$.").outcome == "correct", sample
         if sample.target.lstrip("-").isdigit():
             wrong = f"\\boxed{{{int(sample.target) + 1}}}"
@@ -39,7 +39,7 @@ def test_references_score_and_neighbours_do_not(name: str, data_root: Path) -> N
 
 def test_gsm8k_asks_as_the_model_card_says(data_root: Path) -> None:
     """Sample 3, read by eye: the question as it stands, two spaces included, a line, the card's sentence."""
-    sample = load("gsm8k", data_root).samples[3]
+    sample = load("gsm8k", data_root).made[3]
     question = (
         "James decides to run 3 sprints 3 times a week.  He runs 60 meters each sprint.  "
         "How many total meters does he run a week?"
@@ -50,7 +50,7 @@ def test_gsm8k_asks_as_the_model_card_says(data_root: Path) -> None:
 
 def test_gsm8k_targets_lose_their_commas(data_root: Path) -> None:
     """Fourteen references are written as 1,450,000; every target is a plain integer."""
-    assert all(s.target.lstrip("-").isdigit() for s in load("gsm8k", data_root).samples)
+    assert all(s.target.lstrip("-").isdigit() for s in load("gsm8k", data_root).made)
 
 
 @pytest.mark.parametrize(("name", "index", "first_words", "target"), [
@@ -63,23 +63,23 @@ def test_aime_asks_as_the_report_says(
 ) -> None:
     """64 answers to a question, 38,912 tokens; targets are integers 0-999 without leading zeros."""
     loaded = load(name, data_root)
-    sample = loaded.samples[index]
+    sample = loaded.made[index]
     assert sample.messages[0].content.startswith(first_words)
     assert sample.messages[0].content.endswith(f"\n{ASK}")
     assert sample.target == target
     assert (load_task(name).repeats, load_task(name).max_output_tokens) == (64, 38_912)
-    assert all(s.target == str(int(s.target)) and 0 <= int(s.target) <= 999 for s in loaded.samples)
+    assert all(s.target == str(int(s.target)) and 0 <= int(s.target) <= 999 for s in loaded.made)
 
 
 def test_math500_groups_by_subject(data_root: Path) -> None:
     """The seven subjects of MATH are the groups; the level, 1 to 5, is in the metadata."""
     loaded = load("math500", data_root)
-    assert Counter(s.group for s in loaded.samples) == {
+    assert Counter(s.group for s in loaded.made) == {
         "Algebra": 124, "Intermediate Algebra": 97, "Prealgebra": 82, "Number Theory": 62,
         "Precalculus": 56, "Geometry": 41, "Counting & Probability": 38,
     }  # fmt: skip
-    assert {s.metadata["level"] for s in loaded.samples} == {1, 2, 3, 4, 5}
-    assert loaded.samples[3].messages[0].content == (
+    assert {s.metadata["level"] for s in loaded.made} == {1, 2, 3, 4, 5}
+    assert loaded.made[3].messages[0].content == (
         f"How many positive whole-number divisors does 196 have?\n{ASK}"
     )
 
