@@ -31,8 +31,8 @@ COMMANDS: dict[str, tuple[str, type | None]] = {
 _GROUPS = ("model", "engine", "sampling", "protocol")
 # Settings whose value is a list, so that budget=1k,4k needs no brackets.
 _LISTS = ("budget", "task", "mode")
-# Settings that hold free keys of others (engine arguments, a task's options): new keys are allowed.
-_OPEN = ("engine.extra.", "sampling.thinking.", "sampling.non_thinking.", "sampling.base.", "options.")
+# Settings that hold free keys of others, as engine arguments: new keys are allowed.
+_OPEN = ("engine.extra.", "sampling.thinking.", "sampling.non_thinking.", "sampling.base.")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -130,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
                 "words", nargs="*", metavar="NAME", help="show this task's card and one rendered example"
             )
             sub.add_argument("--markdown", action="store_true", help="write the list as a Markdown table")
-            sub.epilog = "tasks.path=DIR lists your own tasks too"
+            sub.epilog = "tasks.path=DIR lists your own tasks too; lm-eval/NAME shows one of lm-eval's"
     return parser
 
 
@@ -155,7 +155,8 @@ def _group_names(group: str) -> list[str]:
 
 def compose_config(command: str, schema: type[Config], settings: Sequence[str]) -> Config:
     """Returns the command's settings, composed by Hydra. Raises ConfigError that names the nearest known."""
-    overrides = [o for setting in settings for o in _to_overrides(setting, schema)]
+    own = [setting for setting in settings if setting.lstrip("+").startswith("options.")]
+    overrides = [o for setting in settings if setting not in own for o in _to_overrides(setting, schema)]
     from hydra import compose, initialize_config_module
     from hydra.core.config_store import ConfigStore
     from hydra.core.global_hydra import GlobalHydra
@@ -174,8 +175,35 @@ def compose_config(command: str, schema: type[Config], settings: Sequence[str]) 
         raise ConfigError(
             f"the settings do not compose: {reason}; 'python -m qwen3_eval {command} --help' lists them"
         ) from error
+    if own:
+        _add_options(composed, own)
     config: Config = composed
     return config
+
+
+def _add_options(composed: Any, settings: Sequence[str]) -> None:
+    """Puts options.TASK.NAME=VALUE in place; Hydra would not take the slash of lm-eval/NAME in a key."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    if not hasattr(composed, "options"):
+        raise ConfigError(
+            f"unknown setting '{settings[0].partition('=')[0]}'; '--help' after the command lists all"
+        )
+    for setting in settings:
+        name, equals, value = setting.lstrip("+").partition("=")
+        task, _, option = name.removeprefix("options.").rpartition(".")
+        if not equals:
+            raise ConfigError(f"'{setting}' is no option; write options.TASK.NAME=VALUE")
+        shown = value if value.startswith(("[", "{")) else _quote(value)
+        try:
+            read = OverridesParser.create().parse_override(f"value={shown}").value()
+        except HydraException as error:
+            raise ConfigError(f"{setting}: the value cannot be read: {str(error).splitlines()[0]}") from error
+        if task:
+            composed.options.setdefault(task, {})[option] = read
+        else:
+            composed.options[option] = read  # it is refused where the task reads its options
 
 
 def _to_overrides(setting: str, schema: type) -> list[str]:
@@ -187,8 +215,6 @@ def _to_overrides(setting: str, schema: type) -> list[str]:
     if not equals:
         raise ConfigError(f"'{setting}' is no setting; write NAME=VALUE, as budget=[1k,4k,8k]")
     if name.startswith(_OPEN) and any(leaf.startswith(name.split(".")[0]) for leaf in leaves):
-        if name.startswith("options.") and not value.startswith(("[", "{")):
-            value = _quote(value)
         return [f"++{name}={value}"]
     if name in groups:
         return _choose(name, value)

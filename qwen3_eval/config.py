@@ -80,6 +80,13 @@ class TasksConfig:
 
 
 @dataclass
+class LmEvalConfig:
+    """Tasks of lm-eval, named lm-eval/NAME."""
+
+    include_path: str = _setting("", "a folder with lm-eval's YAML files of your own")
+
+
+@dataclass
 class RunConfig:
     """Where results go."""
 
@@ -91,7 +98,7 @@ class SweepConfig:
     """The settings of `sweep`."""
 
     budget: Any = _setting(["1k", "4k", "8k"], "thinking budgets: an int, 1k (1024), inf; 0 is non-thinking")
-    task: Any = _setting(["chain"], "names from `python -m qwen3_eval tasks`")
+    task: Any = _setting(["chain"], "names from `python -m qwen3_eval tasks`, or lm-eval/NAME")
     mode: Any = _setting(
         ["thinking", "non-thinking"], "thinking, non-thinking, or base: plain few-shot completion"
     )
@@ -113,6 +120,7 @@ class SweepConfig:
     sweep: StrategyConfig = _setting(StrategyConfig, "how budgets share work")
     data: DataConfig = _setting(DataConfig, "where rows come from")
     tasks: TasksConfig = _setting(TasksConfig, "tasks of your own")
+    lm_eval: LmEvalConfig = _setting(LmEvalConfig, "tasks of lm-eval")
     run: RunConfig = _setting(RunConfig, "where results go")
 
 
@@ -122,6 +130,7 @@ class ScoreConfig:
 
     task: Any = _setting([], "score these tasks anew; by default all of the run's")
     tasks: TasksConfig = _setting(TasksConfig, "tasks of your own")
+    lm_eval: LmEvalConfig = _setting(LmEvalConfig, "tasks of lm-eval")
     run: RunConfig = _setting(RunConfig, "the run to score")
 
 
@@ -139,6 +148,7 @@ class DataCommandConfig:
     task: Any = _setting([], "the tasks whose rows are meant")
     data: DataConfig = _setting(DataConfig, "the mirror")
     tasks: TasksConfig = _setting(TasksConfig, "tasks of your own")
+    lm_eval: LmEvalConfig = _setting(LmEvalConfig, "tasks of lm-eval")
 
 
 def describe_settings(schema: type, prefix: str = "") -> list[tuple[str, str, str]]:

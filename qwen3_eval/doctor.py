@@ -19,7 +19,7 @@ from qwen3_eval.errors import ConfigError, DataError, QwenEvalError
 from qwen3_eval.model.vllm_plugin import REPLACES
 from qwen3_eval.probe import HUB_PROBE, VLLM_PROBE, Probe, finish_probe, start_probe
 from qwen3_eval.study import as_list, read_study
-from qwen3_eval.task import Asking, add_tasks, load_task, task_names
+from qwen3_eval.task import LM_EVAL, Asking, add_tasks, load_task, task_names
 
 Status = Literal["ok", "warning", "missing"]
 
@@ -193,8 +193,13 @@ def _check_rows(config: SweepConfig, hub_answers: bool) -> Iterator[Finding]:
             add_tasks(config.tasks.path)
         except ConfigError as error:
             yield Finding("missing", "tasks.path", str(error))
-    for name in task_names():
-        task, asked = load_task(name), name in _asked(config)
+    others = [name for name in _asked(config) if name.startswith(LM_EVAL)]
+    for name in (*task_names(), *others):
+        try:
+            task, asked = load_task(name, config.lm_eval.include_path), name in _asked(config)
+        except ConfigError as error:
+            yield Finding("missing", f"task {name}", str(error))
+            continue
         if task.generator is None and source.mirror is None and not asked:
             elsewhere.append(name)
             continue

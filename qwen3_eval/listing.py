@@ -15,16 +15,18 @@ from qwen3_eval.types import Unmade
 def print_tasks(words: Sequence[str], *, markdown: bool = False) -> int:
     """Prints every task, a line each, or one task's card with a rendered example.
 
-    `words` hold at most one name, and `tasks.path=DIR` for tasks of the user's own.
+    `words` hold at most one name, and `tasks.path=DIR` or `lm_eval.include_path=DIR` for tasks of the user's.
     """
-    for word in words:
-        if word.startswith("tasks.path="):
-            add_tasks(word.partition("=")[2])
-    names = [word for word in words if not word.startswith("tasks.path=")]
+    paths = dict(
+        word.split("=", 1) for word in words if word.startswith(("tasks.path=", "lm_eval.include_path="))
+    )
+    names = [word for word in words if word.partition("=")[0] not in paths]
+    if "tasks.path" in paths:
+        add_tasks(paths["tasks.path"])
     if len(names) > 1:
         raise ConfigError(f"tasks shows one task at a time, got {len(names)}: {', '.join(names)}")
     if names:
-        _print_card(load_task(names[0]))
+        _print_card(load_task(names[0], paths.get("lm_eval.include_path", "")))
         return 0
     tasks = [load_task(n) for n in task_names()]
     if markdown:

@@ -19,7 +19,7 @@ def data(action: str, config: DataCommandConfig) -> int:
     """
     if config.tasks.path:
         add_tasks(config.tasks.path)
-    tasks = [load_task(str(name)) for name in as_list(config.task)]
+    tasks = [load_task(str(name), config.lm_eval.include_path) for name in as_list(config.task)]
     if not tasks:
         raise ConfigError(
             f"data {action} needs task=, the tasks whose rows are meant, as task=[gsm8k,math500]"

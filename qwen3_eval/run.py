@@ -18,7 +18,7 @@ from qwen3_eval.store import Store
 from qwen3_eval.study import Study, as_list, default_folder, describe_run, read_study, utc_now
 from qwen3_eval.subset import select
 from qwen3_eval.sweep import run_sweep
-from qwen3_eval.task import add_tasks, load_task, task_names
+from qwen3_eval.task import LM_EVAL, add_tasks, load_task, task_names
 
 
 def sweep(config: SweepConfig) -> int:
@@ -61,10 +61,12 @@ def score(config: ScoreConfig) -> int:
                 )
         if config.tasks.path:
             add_tasks(config.tasks.path)
+        scorers = {}
         for name in names:
-            if name not in task_names() and run["tasks"][name].get("path"):
-                add_tasks(run["tasks"][name]["path"])
-        scorers = {name: load_task(name).score for name in names}
+            path = run["tasks"][name].get("path", "")
+            if path and not name.startswith(LM_EVAL) and name not in task_names():
+                add_tasks(path)
+            scorers[name] = load_task(name, config.lm_eval.include_path or path).score
         for name in names:  # not before every scorer is at hand
             store.clear_verdicts(name)
         n = score_answers(store, scorers, _read_decoder(store))

@@ -68,7 +68,7 @@ def read_study(config: SweepConfig) -> Study:
         raise ConfigError("task=[] names no task; 'python -m qwen3_eval tasks' lists all")
     if config.tasks.path:
         add_tasks(config.tasks.path)
-    tasks = [load_task(name) for name in names]
+    tasks = [load_task(name, config.lm_eval.include_path) for name in names]
     options = _read_options(config, tasks)
     checkpoint = locate_checkpoint(config.model.path, config.model.revision)
     context = _find_context(config, checkpoint)

@@ -24,6 +24,9 @@ Scorer = Callable[[Sample, str], Verdict]
 RowReader = Callable[..., Sample | None]
 Generator = Callable[..., Iterable[Sample | Unmade]]
 
+LM_EVAL = "lm-eval/"
+"""What the name of a task of lm-eval begins with."""
+
 _TASKS_PACKAGE = "qwen3_eval.tasks"
 _OWN = "qwen3_eval_tasks_of_"  # the modules of a user's folder are named so
 
@@ -96,6 +99,7 @@ class Task:
     `average` says what the whole task's score is a mean of: all questions, or its top groups' scores.
     `parallel` groups hold the same questions, known by the row's number, so their errors go together.
     `few_shot` is how mode `base` asks it. `also` names splits that it reads beside its card's.
+    `read_from` is the user's folder that holds its files, where it is no module of `tasks.path`.
     """
 
     name: str
@@ -110,6 +114,7 @@ class Task:
     parallel: bool = False
     few_shot: FewShot | None = None
     also: tuple[HubSplit, ...] = ()
+    read_from: str = ""
 
     @property
     def splits(self) -> tuple[HubSplit, ...]:
@@ -130,6 +135,8 @@ class Task:
     @property
     def path(self) -> str:
         """The folder of a user's own task, "" for one of the package's."""
+        if self.read_from:
+            return self.read_from
         module = sys.modules.get(self._function.__module__)
         own = self._function.__module__.startswith(_OWN) and module is not None and module.__file__
         return str(Path(own).parent) if own else ""
@@ -267,8 +274,15 @@ def task_names() -> list[str]:
     return sorted(_registry)
 
 
-def load_task(name: str) -> Task:
-    """Returns the task of that name. Raises ConfigError where there is none."""
+def load_task(name: str, lm_eval_path: str = "") -> Task:
+    """Returns the task of that name; `lm_eval_path` is a folder with YAML files of the user's for lm-eval.
+
+    Raises ConfigError where there is none.
+    """
+    if name.startswith(LM_EVAL):
+        from qwen3_eval.lm_eval_tasks import load_lm_eval_task
+
+        return load_lm_eval_task(name.removeprefix(LM_EVAL), lm_eval_path)
     _discover()
     try:
         return _registry[name]

@@ -239,7 +239,7 @@ def _engine_args(
         overrides.setdefault("architectures", [ARCHITECTURE])
     if yarn_factor != 1:
         native = find_native_context(config.max_position_embeddings)
-        # Source: Qwen3 model cards, Processing Long Texts. vLLM takes max_position_embeddings for scaled already.
+        # Source: Qwen3 model cards, Processing Long Texts. vLLM takes max_position_embeddings as scaled.
         overrides.setdefault("max_position_embeddings", int(native * yarn_factor))
         overrides.setdefault(
             "rope_parameters",
