@@ -16,7 +16,7 @@ from qwen3_eval.data import DataSource
 from qwen3_eval.scoring.expressions import clean, read_number
 from qwen3_eval.scoring.math import ANSWER_IS, ANSWER_LINE, HASHES, extract, judge, last_boxed, math_scorer
 from qwen3_eval.scoring.symbolic import SymbolicWorker, shared_worker
-from qwen3_eval.task import load_task
+from qwen3_eval.task import Asking, load_task
 from qwen3_eval.types import Sample
 
 FORMS = (HASHES, ANSWER_LINE, ANSWER_IS)
@@ -250,7 +250,7 @@ def test_math500_references_match_their_own_solutions(data_root: Path) -> None:
         data_root / "HuggingFaceH4/MATH-500/default/test.jsonl.gz", "rt", encoding="utf-8"
     ) as lines:
         solutions = [json.loads(line)["solution"] for line in lines]
-    samples = found.load(DataSource(data_root)).samples
+    samples = found.load(Asking(DataSource(data_root))).made
     verdicts = [found.score(s, text) for s, text in zip(samples, solutions, strict=True)]
     assert [v for v in verdicts if v.outcome != "correct"] == []
 
@@ -261,7 +261,7 @@ def test_math_verify_itself_agrees_on_math500(data_root: Path) -> None:
 
     Each is compared with itself and with the next.
     """
-    targets = [s.target for s in load_task("math500").load(DataSource(data_root)).samples]
+    targets = [s.target for s in load_task("math500").load(Asking(DataSource(data_root))).made]
     worker = shared_worker()
     differ = set()
     for target, other in pairwise(targets):
@@ -280,7 +280,7 @@ def test_gsm8k_agrees_with_the_authors(
     They state it as `A: 18`; `#### 18`, the form of the data, must do as well. The others are listed.
     """
     found = load_task("gsm8k")
-    samples = found.load(DataSource(data_root)).samples
+    samples = found.load(Asking(DataSource(data_root))).made
     with gzip.open(
         data_root / "oracles/gsm8k_example_model_solutions.jsonl.gz", "rt", encoding="utf-8"
     ) as lines:

@@ -10,6 +10,9 @@ A letter that merely occurs is never taken: after it the clause must end, or go 
 ("because …"), so "the answer is A very hard one" states nothing. What names something that is not offered, or
 several choices, is `incorrect`: a lucky guess must not pay. A box that holds no choice, as of a computation,
 is `incorrect` only where 3 finds nothing.
+
+Most of a long answer states nothing, so the patterns with many words are tried only around letters that stand
+alone, which are found in a plain byte copy of the text.
 """
 
 import re
@@ -28,10 +31,10 @@ from qwen3_eval.scoring.choice_words import (
     IS,
     OPTION_LATIN,
     OPTION_OTHER,
-    PLAIN,
     RIGHT_LATIN,
     RIGHT_OTHER,
     WRONG,
+    make_plain,
 )
 from qwen3_eval.scoring.math import last_boxed
 from qwen3_eval.types import Sample, Verdict
@@ -85,9 +88,8 @@ def extract(answer: str, letters: str = "ABCD") -> tuple[str | None, str]:
 
     Where it states nothing: None, and why. Only the last 100,000 characters are read.
     """
-    text = answer[-MAX_ANSWER_CHARS:].translate(PLAIN)
-    lowered = text.lower()  # of the same length, so that a place in one is the place in the other
-    if (found := _from_field(text, lowered, letters)) is not None:
+    text = make_plain(answer[-MAX_ANSWER_CHARS:])
+    if (found := _from_field(text, letters)) is not None:
         return found
     boxed = last_boxed(text) if "box" in text else None
     last_line, is_final = _from_last_line(text, letters)
@@ -95,7 +97,7 @@ def extract(answer: str, letters: str = "ABCD") -> tuple[str | None, str]:
         return _report(stated, "the last box", letters)
     if is_final:
         return _report(last_line, "the last line", letters)
-    if stated := _from_words(text, lowered, letters):
+    if stated := _from_words(text, letters):
         return _report(stated, "the last statement", letters)
     if last_line:
         return _report(last_line, "the last line", letters)
@@ -104,9 +106,9 @@ def extract(answer: str, letters: str = "ABCD") -> tuple[str | None, str]:
     return None, "no choice is stated" if text.strip() else "the answer is empty"
 
 
-def _from_field(text: str, lowered: str, letters: str) -> tuple[str | None, str] | None:
-    for key in reversed(list(_KEY.finditer(lowered))):
-        if not _is_meant(lowered, key.start()):
+def _from_field(text: str, letters: str) -> tuple[str | None, str] | None:
+    for key in reversed(list(_KEY.finditer(text.lower()))):
+        if not _is_meant(text, key.start()):
             continue
         found = _VALUE.match(text, key.end())
         value = found[0] if found else ""
@@ -114,7 +116,7 @@ def _from_field(text: str, lowered: str, letters: str) -> tuple[str | None, str]
         stated = _read_value(held, letters)
         if not stated and key["prose"]:  # `answer: "…"`, the key without quotes, may as well be a sentence
             continue
-        if stated := stated or _from_words(held, held.lower(), letters):
+        if stated := stated or _from_words(held, letters):
             return _report(stated, "the last answer field", letters)
         value = value.strip(" \t\r\n*_\"'`\\[{")
         if not any(map(str.isalnum, value)) or value.startswith("null"):
@@ -152,42 +154,54 @@ def _from_last_line(text: str, letters: str) -> tuple[str, bool]:
     return (stated if stated in letters and is_marked and not is_initial and not is_echo else ""), False
 
 
-def _from_words(text: str, lowered: str, letters: str) -> str:
-    for start in (max(0, len(text) - 200), 0):  # most stand near the end, and the whole text takes its time
-        found = max(_last_labelled(text, lowered, letters, start), _last_called_right(text, lowered, start))
-        if found[1]:
-            return found[1]
-    return ""
+def _from_words(text: str, letters: str) -> str:
+    flat = text.encode("latin-1", "replace")  # a byte for each character, so places are the same
+    alone = [found.start() for found in _ALONE.finditer(b" " + flat.translate(_BARE) + b" ")]
+    return max(_last_labelled(text, flat, alone, letters), _last_called_right(text, alone))[1]
 
 
-def _last_labelled(text: str, lowered: str, letters: str, start: int) -> tuple[int, str]:
-    """Returns where the last "the answer is C" after `start` is, and its letters; (-1, "") without one."""
-    for label in reversed(list(_LABEL.finditer(lowered, start))):
-        found = _CHOICE.match(text, label.end())
-        if found is None or not _is_meant(lowered, label.start()):
+def _last_labelled(text: str, flat: bytes, alone: Sequence[int], letters: str) -> tuple[int, str]:
+    """Returns where the last "the answer is C" is, and its letters; (-1, "") without one.
+
+    A label and its letter have no stop between them, so it is looked for back to the last stop.
+    """
+    stops = flat.translate(_STOPS)
+    unread = len(text)
+    for end in reversed(alone):
+        if end >= unread or not _SETTLED.match(text, end):
             continue
-        is_marked = found["open"].strip() or ")" in found["close"] or ":" in label[0]
-        if found["letter"].islower() and not is_marked:
-            continue  # "the answer is a" was more likely cut off
-        below = _NEXT_LINE.match(text, found.end("letter")) if "\n" in label[0] + found["open"] else None
-        if below and (found["letter"] + below["letter"]).upper() == letters[:2]:
-            continue  # "Choose the right answer:" and the options, listed again
-        return label.start(), _join(found["letter"], found["next"] or "")
+        unread = stops.rfind(b".", 0, end) + 1
+        unread = max(text.rfind(stop, unread, end) + 1 for stop in "。।") or unread
+        clause = text[unread : end + 1].lower()
+        for label in reversed(list(_LABEL.finditer(clause))):
+            start = unread + label.start()
+            found = _CHOICE.match(text, unread + label.end())
+            if found is None or not _is_meant(text, start):
+                continue
+            is_marked = found["open"].strip() or ")" in found["close"] or ":" in label[0]
+            if found["letter"].islower() and not is_marked:
+                continue  # "the answer is a" was more likely cut off
+            below = _NEXT_LINE.match(text, found.end("letter")) if "\n" in label[0] + found["open"] else None
+            if below and (found["letter"] + below["letter"]).upper() == letters[:2]:
+                continue  # "Choose the right answer:" and the options, listed again
+            return start, _join(found["letter"], found["next"] or "")
     return -1, ""
 
 
-def _last_called_right(text: str, lowered: str, start: int) -> tuple[int, str]:
-    """Returns where the last "C is correct" after `start` is, and its letter; (-1, "") without one."""
-    for found in reversed(list(_CALLED_RIGHT.finditer(text, start))):
-        near = max(0, found.start() - 40)
-        before = _BEFORE_CHOICE.search(lowered[near : found.start()])  # not "vitamin C is the right answer"
-        if before and _is_meant(lowered, near + before.start()):
-            return found.start(), found["letter"]
+def _last_called_right(text: str, alone: Sequence[int]) -> tuple[int, str]:
+    """Returns where the last "C is correct" is, and its letter; (-1, "") without one."""
+    for start in reversed(alone):
+        if (found := _CALLED_RIGHT.match(text, start)) is None:
+            continue
+        near = max(0, start - 40)
+        before = _BEFORE_CHOICE.search(text[near:start].lower())  # not "vitamin C is the right answer"
+        if before and _is_meant(text, near + before.start()):
+            return start, found["letter"]
     return -1, ""
 
 
-def _is_meant(lowered: str, start: int) -> bool:
-    return not _NOT_MEANT.search(lowered[max(0, start - 40) : start])
+def _is_meant(text: str, start: int) -> bool:
+    return not _NOT_MEANT.search(text[max(0, start - 40) : start].lower())
 
 
 def _join(*letters: str) -> str:
@@ -204,6 +218,12 @@ def _span(letters: str) -> str:
     return f"{letters[0]}-{letters[-1]}" if len(letters) > 2 and letters in ALPHABET else ", ".join(letters)
 
 
+_ALONE = re.compile(b" a(?= )")
+_BARE = bytes(
+    ord("a") if chr(code).isalpha() else ord("0") if chr(code).isdigit() else ord(" ") for code in range(256)
+)
+_STOPS = bytes.maketrans(b",;!", b"...")  # not "?", which stands for each character beyond Latin-1
+
 # The forms. Every repeat is possessive or bounded, so that no text takes more than linear time.
 _OPEN = r"(?:[\s\"'`*_$(\[{}]|\\[(\[\"]|\\(?!f?box)[a-z]{2,8}\s?(?=\{))*+"
 _CLOSE = r"(?:[\"'`*_$)\]}]|\\[)\]\"])*+"
@@ -217,10 +237,12 @@ _ENDS = (
 )
 _LETTER = r"(?P<letter>(?P<capital>[A-Z])|[a-z])"
 _NEXT = rf"\s*+(?:{AND})\s*+(?:{AND})?{_OPEN}(?P<next>(?(capital)[A-Z]|[a-z]))(?![A-Za-z0-9]){_CLOSE}"
-_CHOICE = re.compile(
-    rf"(?P<open>{_OPEN}){_NAME}{_LETTER}(?P<close>{_CLOSE})"
+_SETTLED_LETTER = (
+    rf"{_LETTER}(?P<close>{_CLOSE})"
     rf"(?:{_NEXT}(?=\s*+(?:\Z|[.;!…。।]|{AND}))(?![^.。\n]{{0,40}}(?:{WRONG}))|{_ENDS})"
 )
+_SETTLED = re.compile(rf"(?<![Ā-ɏḀ-ỿ])(?=.(?![Ā-ɏḀ-ỿ])){_SETTLED_LETTER}")
+_CHOICE = re.compile(rf"(?P<open>{_OPEN}){_NAME}{_SETTLED_LETTER}")
 _LINE = re.compile(
     rf"[-#>•+\s]*+{_OPEN}{_NAME}{_LETTER}{_CLOSE}"
     rf"(?:{_NEXT}(?:\s*+(?:{AND})\s*+{_OPEN}[A-Za-z](?![A-Za-z0-9]){_CLOSE})*+)?(?:[.!。।]|:(?=.*\w))?{_CLOSE}\s*+(?P<text>\S.*)?"
@@ -246,7 +268,7 @@ _LABEL = re.compile(
     rf"(?:{_GAP}(?:{_AMID}|{IS})){{0,6}}+"
 )
 _CALLED_RIGHT = re.compile(
-    rf"(?<![A-Za-z0-9])(?P<letter>[A-Z]){_CLOSE}[^\S\n]*+(?:(?i:\b(?:is|es|est|ist|è|é|está|adalah|ni|là)\b"
+    rf"(?P<letter>[A-Z]){_CLOSE}[^\S\n]*+(?:(?i:\b(?:is|es|est|ist|è|é|está|adalah|ni|là)\b"
     rf"(?:[^\S\n]++(?:therefore|thus|also|clearly|indeed|the|la|el|die|das|il|a|{OPTION_LATIN})\b)*+"
     rf"[^\S\n]++(?:{RIGHT_LATIN}|{ANSWER_LATIN})\b"
     rf"(?:[^\S\n]++(?:{RIGHT_LATIN}|{ANSWER_LATIN}|{OPTION_LATIN}|one|yang)\b)*+)"

@@ -4,11 +4,13 @@ Each word table is a list of alternatives of a regular expression, lower case. T
 between word boundaries where they are used; other scripts often write no spaces.
 """
 
+import re
 import unicodedata
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-PLAIN = str.maketrans(
+# Plain quotes, brackets, letters and digits for typographic ones; nothing for marks that cannot be seen.
+_PLAIN: dict[int, str | None] = str.maketrans(
     {
         **dict.fromkeys("“”„‟«»「」『』〝〞", '"'),
         **dict.fromkeys("‘’‚‛‹›´", "'"),
@@ -27,7 +29,30 @@ PLAIN = str.maketrans(
         "İ": "I",  # the one letter whose lower case is longer
     }
 )
-"""Plain quotes, brackets, letters and digits for typographic ones; nothing for marks that cannot be seen."""
+
+# Beyond 16 bits one range, as a class of single characters is slow there; it may hold others.
+_NOT_PLAIN = re.compile(f"[{''.join(chr(code) for code in _PLAIN if code <= 0xFFFF)}\U0001d400-\U0001f189]+")
+
+# Alone, but for titles at the start of a line, as "د. محمد" (Dr. Mohammed).
+_ARABIC_CHOICE = re.compile(
+    r"[أبجد](?![A-Za-z0-9\u0620-\u065f\u066e-\u06d3])(?<![A-Za-z0-9\u0620-\u065f\u066e-\u06d3].)"
+    r"(?!(?<=^.)\.\s*\w)",
+    re.M,
+)
+_ARABIC_LETTERS = str.maketrans("أبجد", "ABCD")
+
+
+def make_plain(text: str) -> str:
+    """Returns plain quotes, brackets, letters and digits for typographic ones, and no invisible marks.
+
+    Of Arabic letters those that number four choices become A to D, where they stand alone. Source:
+    openai/simple-evals, common.py, normalize_extracted_answer, which replaces them everywhere.
+    """
+    if text.isascii():
+        return text
+    text = _NOT_PLAIN.sub(lambda found: found[0].translate(_PLAIN), text)
+    return _ARABIC_CHOICE.sub(lambda found: found[0].translate(_ARABIC_LETTERS), text)
+
 
 OPTION_LATIN = (
     "option|choice|letter|alternative|opción|letra|inciso|alternativa|opção|opzione|lettera|lettre|"

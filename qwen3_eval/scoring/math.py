@@ -6,7 +6,8 @@ What counts as the answer:
 3. Else there is no answer. A number that merely comes last in the text is never taken for one, unlike in
    lm-evaluation-harness' flexible filter or evalscope: it would pay for answers that were cut off.
 
-What counts as equal: numbers by value, units dropped; then text as written; then math-verify.
+What counts as equal: numbers by value, units dropped; then text as written; then math-verify. Digits of every
+script are read, and 1,000 is a thousand, 1.000 is one: `expressions` says how numbers may be written.
 An answer that cannot be compared (too long, too slow, too large) is `incorrect`, as the model wrote it; a
 reference that cannot be is `error`.
 """
@@ -27,7 +28,11 @@ MAX_EXPRESSION_CHARS = 1_000
 
 _BOX = r"\\{1,4}f?box(?:ed)?\s*"  # doubled backslashes come from models that write JSON
 _BRACES = re.compile(rf"{_BOX}\{{|\\[\\{{}}]|[{{}}]")
-_NUMBER = r"[-+−]?(?:\\?[$€£¥])?[-−]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)?(?:\.\d+|(?<=\d))(?:\s*/\s*\d+)?"
+_MINUS = "−–﹣－‐‑-"  # of which the last would make a range elsewhere
+_NUMBER = (
+    rf"[+{_MINUS}]?(?:\\?[$€£¥])?[{_MINUS}]?(?:\d{{1,3}}(?:(?:[,，٬'’]|[^\S\n])\d{{3}})+(?!\d)|\d+)?"
+    r"(?:[.．٫]\d+|(?<=\d))(?:\s*/\s*\d+)?"
+)
 
 HASHES = re.compile(r"####[ \t]*(\S[^\n]{0,200})")
 """`#### 18`, the end of GSM8K's own solutions."""
@@ -74,20 +79,28 @@ def extract(answer: str, fallback: Sequence[re.Pattern[str]] = ()) -> tuple[str 
 def last_boxed(text: str) -> str | None:
     r"""Returns what the last closed `\boxed{}` holds, inner boxes made plain groups; None without one."""
     opened: list[tuple[int, bool]] = []
-    last: tuple[int, int] | None = None
+    boxes: list[slice] = []
+    last: slice | None = None
     for brace in _BRACES.finditer(text):
         mark = brace[0]
         if mark in ("\\\\", "\\{", "\\}"):
             continue
         if mark != "}":
             opened.append((brace.end(), mark != "{"))
+            if mark != "{":
+                boxes.append(slice(brace.start(), brace.end() - 1))
         elif opened:
             start, is_box = opened.pop()
             if is_box:
-                last = start, brace.start()  # an outer box closes after its inner ones, so it stays
+                last = slice(start, brace.start())  # an outer box closes after its inner ones, so it stays
     if last is None:
         return None
-    return re.sub(rf"{_BOX}(?=\{{)", "", text[slice(*last)]).strip()
+    held, end = "", last.start
+    for box in boxes:
+        if last.start <= box.start < last.stop:
+            held += text[end : box.start]
+            end = box.stop
+    return _strip(held + text[end : last.stop])
 
 
 def judge(extracted: str, target: str) -> Verdict:
@@ -130,6 +143,14 @@ def _judge_symbolically(answer: str, reference: str, shown: str) -> Verdict:
     if worker.compare("0", reference).failure:
         return Verdict.error(f"the reference {reference!r} {found.failure}")
     return Verdict.incorrect(shown, f"the answer {found.failure}")
+
+
+def _strip(expression: str) -> str:
+    r"""Strips space at the ends, also TeX's `\ `: half of one would escape a brace."""
+    expression = expression.strip()
+    while (len(expression) - len(expression.rstrip("\\"))) % 2:
+        expression = expression[:-1].rstrip()
+    return expression
 
 
 def _shorten(expression: str) -> str:
