@@ -260,7 +260,7 @@ def read_hub(hub_id: str, config: str, split: str, revision: str | None) -> list
     try:
         # Without a hub `datasets` retries for half a minute before it looks in its cache; this lets it look
         # there at once.
-        datasets.config.HF_HUB_OFFLINE = offline or not _hub_answers(hub_id, revision)
+        datasets.config.HF_HUB_OFFLINE = offline or not hub_answers(hub_id, revision)
         table = datasets.load_dataset(hub_id, config, split=split, revision=revision)
     except (
         Exception
@@ -275,7 +275,7 @@ def read_hub(hub_id: str, config: str, split: str, revision: str | None) -> list
     return [dict(row) for row in table]
 
 
-def _hub_answers(hub_id: str, revision: str | None) -> bool:
+def hub_answers(hub_id: str, revision: str | None) -> bool:
     """True where the hub answers at all; what it refuses, `datasets` is refused again, with the reason."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError

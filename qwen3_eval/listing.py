@@ -103,6 +103,8 @@ def _print_card(task: Task) -> None:
     """Everything the card says, and one question as the model is asked it."""
     print(f"{task.name}\n")
     facts = asdict(task.card) | {"max_output_tokens": task.max_output_tokens, "repeats": task.repeats}
+    if not task.card.rows:  # lm-eval's files do not say how many there are
+        del facts["rows"]
     if task.average == "groups":
         facts["average"] = "over groups, each counting alike"
     for option in task.options:

@@ -21,7 +21,7 @@ from qwen3_eval.model.checkpoint import Checkpoint, find_native_context, locate_
 from qwen3_eval.plan import choose_strategy
 from qwen3_eval.protocol import list_departures
 from qwen3_eval.subset import select
-from qwen3_eval.task import Asking, Loaded, Task, add_tasks, load_task
+from qwen3_eval.task import LM_EVAL, Asking, Loaded, Task, add_tasks, load_task
 from qwen3_eval.types import BASE, MODES, NON_THINKING, THINKING, Budget, Mode, Sampling
 
 
@@ -185,7 +185,7 @@ def default_folder(study: Study) -> str:
     """The same command finds its run again: the name holds the model, the tasks and the shard, no date."""
     name = f"{study.model_name}-{'+'.join(task.name for task, _ in study.tasks)}"
     shard = "-shard{}of{}".format(*study.shard) if study.shard[1] > 1 else ""
-    return f"runs/{name}{shard}".replace(" ", "_")
+    return f"runs/{name}{shard}".replace(" ", "_").replace(LM_EVAL, LM_EVAL.replace("/", "-"))
 
 
 def describe_run(
@@ -247,7 +247,7 @@ def describe_run(
         "tasks": before["tasks"]
         | {
             task.name: {
-                "metric": task.metric,
+                "metric": loaded.metric or task.metric,
                 "average": task.average,
                 "parallel": task.parallel,
                 "path": task.path,

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
-from inspect import signature
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from qwen3_eval.types import Sample, Unmade, Verdict
 
 Scorer = Callable[[Sample, str], Verdict]
 RowReader = Callable[..., Sample | None]
-Generator = Callable[..., Iterable[Sample | Unmade]]
+Generator = Callable[..., "Iterable[Sample | Unmade] | Loaded"]
 
 LM_EVAL = "lm-eval/"
 """What the name of a task of lm-eval begins with."""
@@ -77,12 +77,16 @@ class Asking:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A task's samples, with the content and place that they came from, for the run's record."""
+    """A task's samples, with the content and place that they came from, for the run's record.
+
+    `metric` names what the mean of the scores is, where an option decides it.
+    """
 
     samples: tuple[Sample | Unmade, ...]
     fingerprint: str
     origin: str
     notes: tuple[str, ...] = ()
+    metric: str = ""
 
     @property
     def made(self) -> list[Sample]:
@@ -170,11 +174,11 @@ class Task:
         options = self.read_options({} if given is None else given)
         share = options.pop("share")
         if self.generator is not None:
-            wants_asking = any(
-                p.kind is not p.KEYWORD_ONLY for p in signature(self.generator).parameters.values()
-            )
-            samples = tuple(self.generator(*([asking] if wants_asking else []), **options))
-            loaded = Loaded(samples, _fingerprint_samples(samples), "generated")
+            kinds = [parameter.kind for parameter in signature(self.generator).parameters.values()]
+            given_asking = [asking] if any(kind is not Parameter.KEYWORD_ONLY for kind in kinds) else []
+            made = self.generator(*given_asking, **options)
+            loaded = made if isinstance(made, Loaded) else Loaded(tuple(made), "", "generated")
+            loaded = replace(loaded, fingerprint=_fingerprint_samples(loaded.samples))
         else:
             loaded = self._load_rows(asking, options)
         seen = Counter(sample.sample_id for sample in loaded.samples)
@@ -257,8 +261,9 @@ def procedural_task(
 ) -> Callable[[Generator], Generator]:
     """Registers a benchmark that makes its questions. Decorates a function () -> samples, always the same.
 
-    A function with a positional parameter is given the `Asking`. Its keyword-only parameters are the task's
-    options; `settings` are as in `task`.
+    A function with a positional parameter is given the `Asking`; one that has more to tell than its samples
+    returns a `Loaded`, whose fingerprint is filled in. Its keyword-only parameters are the task's options;
+    `settings` are as in `task`.
     """
 
     def register(generator: Generator) -> Generator:

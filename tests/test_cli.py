@@ -16,9 +16,9 @@ from qwen3_eval.errors import ConfigError
 DATA = Path(os.environ.get("QWEN3_EVAL_DATA", "../shared/data")).resolve()
 
 
-def run(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, timeout: float = 300, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "qwen3_eval", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, cwd=cwd)
 
 
 def compose(*settings: str) -> SweepConfig:
@@ -256,3 +256,28 @@ def test_the_table_of_tasks_for_the_documents() -> None:
     assert names == [line.split()[0] for line in run("tasks").stdout.splitlines()[1:]]
     page = (Path(__file__).parent.parent / "docs/tasks.md").read_text(encoding="utf-8")
     assert table in page, "write it anew: python -m qwen3_eval tasks --markdown"
+
+
+def test_an_lm_eval_task_sweeps_by_its_name(tmp_path: Path) -> None:
+    """`lm-eval/NAME`: its card, its options in spite of the slash, a folder without one, and scoring anew."""
+    if not DATA.is_dir():
+        pytest.skip(f"no mirror at {DATA}; set QWEN3_EVAL_DATA")
+    card = run("tasks", "lm-eval/gsm8k").stdout
+    assert "options.lm-eval/gsm8k.num_fewshot" in card
+    assert "filters strict-match, flexible-extract" in card
+    settings = ("task=lm-eval/gsm8k", "options.lm-eval/gsm8k.num_fewshot=1", "limit=2", "engine=scripted",
+                "budget=64", f"data.root={DATA}")  # fmt: skip
+    done = run("sweep", *settings, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "runs/nano-lm-eval-gsm8k"
+    summary = pd.read_csv(folder / "summary.csv", keep_default_na=False)
+    assert set(summary["metric"]) == {"exact_match,strict-match"}
+    assert list(dict.fromkeys(summary["group"])) == [
+        "", "exact_match,strict-match", "exact_match,flexible-extract",
+    ]  # fmt: skip
+    samples = pd.read_parquet(folder / "samples.parquet")
+    assert set(samples["prompt"].str.count("Question:")) == {2}, "one example and the question"
+    again = run("score", f"run.dir={folder}")
+    assert (again.returncode, again.stderr) == (0, "scored 4 answers\n")
+    wrong = run("sweep", *settings[:1], "options.lm-eval/gsm8k.fewshots=1", "engine=scripted")
+    assert "unknown setting 'options.lm-eval/gsm8k.fewshots'; did you mean 'num_fewshot'" in wrong.stderr
