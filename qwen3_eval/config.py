@@ -87,6 +87,17 @@ class LmEvalConfig:
 
 
 @dataclass
+class SandboxConfig:
+    """Where programs that a model wrote are run."""
+
+    tier: str | None = _setting(
+        None, "bubblewrap, unshare, landlock; by default the strongest that works here"
+    )
+    unsafe: bool = _setting(False, "run programs without a wall where there is none to be had")
+    workers: int | None = _setting(None, "programs at once; by default one per core")
+
+
+@dataclass
 class RunConfig:
     """Where results go."""
 
@@ -121,6 +132,7 @@ class SweepConfig:
     data: DataConfig = _setting(DataConfig, "where rows come from")
     tasks: TasksConfig = _setting(TasksConfig, "tasks of your own")
     lm_eval: LmEvalConfig = _setting(LmEvalConfig, "tasks of lm-eval")
+    sandbox: SandboxConfig = _setting(SandboxConfig, "where programs run")
     run: RunConfig = _setting(RunConfig, "where results go")
 
 
@@ -131,6 +143,7 @@ class ScoreConfig:
     task: Any = _setting([], "score these tasks anew; by default all of the run's")
     tasks: TasksConfig = _setting(TasksConfig, "tasks of your own")
     lm_eval: LmEvalConfig = _setting(LmEvalConfig, "tasks of lm-eval")
+    sandbox: SandboxConfig = _setting(SandboxConfig, "where programs run")
     run: RunConfig = _setting(RunConfig, "the run to score")
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 from qwen3_eval.errors import DataError
 
@@ -20,6 +21,7 @@ MIRROR_VARIABLE = "QWEN3_EVAL_DATA"
 _SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet", ".csv")
 _LAYOUT = "<hub id>/<config>/<split>.jsonl[.gz], .parquet or .csv"
 _HUB_TIMEOUT_S = 10.0
+_FETCH_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,16 @@ class Rows:
 
 @dataclass(frozen=True)
 class HubSplit:
-    """One split of one config of a hub data set; `revision` None is the newest."""
+    """One split of one config of a hub data set; `revision` None is the newest.
+
+    With a `url`, that is where the file of the split is fetched from, and the hub does not have it.
+    """
 
     hub_id: str
     config: str
     split: str
     revision: str | None = None
+    url: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,12 +81,14 @@ class DataSource:
         columns: Sequence[str],
         fingerprint: str | None = None,
         partial: bool = False,
+        url: str = "",
     ) -> Rows:
         """Returns the rows of one split, in order, with at least `columns`; of several configs, one by one.
 
         `fingerprint` is the content that the task was checked with. A mirror must match it; the hub is held
         to `revision` instead, and other content is noted. `partial` lets any subset of the rows pass, and of
-        several configs any that are there. Raises DataError where the rows cannot be had or are not as
+        several configs any that are there. What has a `url` is not on the hub: a mirror must hold it. Raises
+        DataError where the rows cannot be had or are not as
         promised.
         """
         lenient = partial or self.allow_partial
@@ -94,7 +102,7 @@ class DataSource:
         for part in configs:
             if part in absent:
                 continue
-            found, origin, where = self._read(hub_id, part, split, revision)
+            found, origin, where = self._read(HubSplit(hub_id, part, split, revision, url))
             _check_columns(found, columns, where)
             rows += found if len(configs) == 1 else [{"config": part, **row} for row in found]
             ids += [str(i) if len(configs) == 1 else f"{part}/{i}" for i in range(len(found))]
@@ -119,14 +127,18 @@ class DataSource:
         """True where a mirror is there and has no file of that config; a damaged file is not lacking."""
         return self.mirror is not None and find_mirror_file(self.mirror, hub_id, config, split) is None
 
-    def _read(
-        self, hub_id: str, config: str, split: str, revision: str | None
-    ) -> tuple[list[dict[str, Any]], str, str]:
+    def _read(self, wanted: HubSplit) -> tuple[list[dict[str, Any]], str, str]:
         """Returns the rows of one config, their origin, and what errors call them."""
+        hub_id, config, split = wanted.hub_id, wanted.config, wanted.split
         name = f"{hub_id} {config}/{split}"
+        if self.mirror is None and wanted.url:
+            raise DataError(
+                f"{name} is not on the hub, but at {wanted.url}; fetch it into a mirror with 'python -m "
+                "qwen3_eval data pull task=... data.root=DIR', and give data.root=DIR here too"
+            )
         if self.mirror is None:
             try:
-                return read_hub(hub_id, config, split, revision), "hub", name
+                return read_hub(hub_id, config, split, wanted.revision), "hub", name
             except DataError as error:
                 raise DataError(
                     f"{error}, and no local mirror is set; set data.root=FOLDER (or ${MIRROR_VARIABLE}), "
@@ -273,6 +285,18 @@ def read_hub(hub_id: str, config: str, split: str, revision: str | None) -> list
     finally:
         datasets.config.HF_HUB_OFFLINE = offline
     return [dict(row) for row in table]
+
+
+def fetch(url: str) -> bytes:
+    """Returns the content at a URL. Raises DataError where it cannot be had."""
+    try:
+        with urlopen(url, timeout=_FETCH_TIMEOUT_S) as reply:  # https, or what a test serves
+            content: bytes = reply.read()
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{url} cannot be fetched ({error}); fetch it by hand, or see to the network"
+        ) from error
+    return content
 
 
 def hub_answers(hub_id: str, revision: str | None) -> bool:

@@ -84,9 +84,23 @@ def examine(config: SweepConfig) -> list[Finding]:
         *_check_rows(config, hub_answers),
         _check_model(config),
         _check_folder(config),
-        Finding("warning", "sandbox", "not yet part of this version; no task of this version runs code"),
+        _check_sandbox(config),
     ]
     return [*findings, _check_sweep(config, findings)]
+
+
+def _check_sandbox(config: SweepConfig) -> Finding:
+    from qwen3_eval.sandbox import probe_tiers
+
+    tiers = probe_tiers()
+    works = [tier.name for tier in tiers if tier.works]
+    first = tiers[0]
+    if works[:1] == [first.name]:
+        return Finding("ok", "sandbox", f"programs run in {first.name}, the strongest tier")
+    told = f"programs run in {works[0]}" if works else "no wall for programs that a model wrote"
+    asked = any(load_task(name).runs_code for name in _asked(config) if name in task_names())
+    status: Status = "missing" if asked and not works and not config.sandbox.unsafe else "warning"
+    return Finding(status, "sandbox", f"{told}; {first.name}: {first.reason}", first.advice)
 
 
 def _check_torch() -> Finding:

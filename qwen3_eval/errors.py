@@ -33,6 +33,10 @@ class StoreError(QwenEvalError):
     """A run folder that cannot be read, written or continued."""
 
 
+class SandboxError(QwenEvalError):
+    """Programs cannot be run behind a wall on this machine, or not as asked."""
+
+
 def did_you_mean(got: str, known: Iterable[str]) -> str:
     """Returns `; did you mean 'x'?`, or an empty string where nothing known is near `got`."""
     near = get_close_matches(got, list(known), n=3, cutoff=0.6)

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from qwen3_eval.config import DataCommandConfig
-from qwen3_eval.data import DataSource, find_mirror_file, read_hub
+from qwen3_eval.data import DataSource, HubSplit, fetch, find_mirror_file, read_hub
 from qwen3_eval.errors import ConfigError, DataError
 from qwen3_eval.study import as_list
 from qwen3_eval.task import Asking, Task, add_tasks, load_task
@@ -52,16 +52,21 @@ def _pull(task: Task, mirror: Path) -> None:
         if find_mirror_file(mirror, wanted.hub_id, wanted.config, wanted.split) is not None:
             continue
         file = mirror / wanted.hub_id / wanted.config / f"{wanted.split}.jsonl.gz"
-        rows = read_hub(wanted.hub_id, wanted.config, wanted.split, wanted.revision)
-        lines = "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
+        content = fetch(wanted.url) if wanted.url else _pack(wanted)
         draft = file.with_name(f".{file.name}.tmp")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            # Without a time in it, the same rows are the same file wherever they are pulled.
-            draft.write_bytes(gzip.compress(lines.encode("utf-8", "surrogatepass"), mtime=0))
+            draft.write_bytes(content)
             draft.replace(file)
         except OSError as error:
             draft.unlink(missing_ok=True)
             raise DataError(
                 f"'{file}' cannot be written: {error.strerror}; see to the folder or disk"
             ) from error
+
+
+def _pack(wanted: HubSplit) -> bytes:
+    """Returns the hub's rows as a file of the mirror; the same rows are the same file on any machine."""
+    rows = read_hub(wanted.hub_id, wanted.config, wanted.split, wanted.revision)
+    lines = "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
+    return gzip.compress(lines.encode("utf-8", "surrogatepass"), mtime=0)  # without a time in it

@@ -15,7 +15,7 @@ from qwen3_eval.plan import Plan, Questions
 from qwen3_eval.progress import show_progress
 from qwen3_eval.score import read_records, score_answers
 from qwen3_eval.store import Store
-from qwen3_eval.study import Study, as_list, default_folder, describe_run, read_study, utc_now
+from qwen3_eval.study import Study, as_list, default_folder, describe_run, read_study, start_sandbox, utc_now
 from qwen3_eval.subset import select
 from qwen3_eval.sweep import run_sweep
 from qwen3_eval.task import LM_EVAL, add_tasks, load_task, task_names
@@ -61,12 +61,17 @@ def score(config: ScoreConfig) -> int:
                 )
         if config.tasks.path:
             add_tasks(config.tasks.path)
-        scorers = {}
+        tasks = {}
         for name in names:
             path = run["tasks"][name].get("path", "")
             if path and not name.startswith(LM_EVAL) and name not in task_names():
                 add_tasks(path)
-            scorers[name] = load_task(name, config.lm_eval.include_path or path).score
+            tasks[name] = load_task(name, config.lm_eval.include_path or path)
+        tier = start_sandbox(config.sandbox, tasks.values())
+        if tier and tier != run.get("sandbox"):
+            run = run | {"sandbox": tier}
+            store.write_run(run)
+        scorers = {name: task.score for name, task in tasks.items()}
         for name in names:  # not before every scorer is at hand
             store.clear_verdicts(name)
         n = score_answers(store, scorers, _read_decoder(store))

@@ -9,15 +9,19 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from qwen3_eval.errors import SandboxError
 from qwen3_eval.sandboxes import codec
 
-Status = Literal["returned", "raised", "timed_out", "out_of_memory", "crashed", "forbidden", "unrepresentable"]
-_SAID_BY_PROGRAM = ("returned", "raised", "out_of_memory", "forbidden", "unrepresentable")
+Status = Literal[
+    "returned", "raised", "timed_out", "out_of_memory", "crashed", "forbidden", "unrepresentable"
+]
+_SAID_BY_PROGRAM: tuple[Status, ...] = ("raised", "out_of_memory", "forbidden", "unrepresentable")
+_UNASKED = "it sent answers that nobody had asked for"
 _BATCH_BYTES = 256 * 1024  # inputs sent at once, before any of their answers is read
 _START_S = 30.0  # until the child says that it is ready: the machine's time, not the program's
 _END_S = 10.0
@@ -113,9 +117,9 @@ class Program:
         if len(request) > self._limits.frame_bytes:
             self._end = Outcome("unrepresentable", detail=f"a program of {len(request)} bytes")
         else:
-            ready, self._end = self._converse(b"", 1, _START_S)
-            if not ready:
-                raise SandboxError(f"the sandbox did not start a program: {self._end and self._end.detail}")
+            _, self._end = self._converse(b"", 1, _START_S)
+            if self._end is not None:
+                raise SandboxError(f"the sandbox could not start a program: {self._end.detail}")
         self.loaded = self._ask(request, 1)[0]
         if self.loaded.status != "returned":
             self._end = self._end or self.loaded
@@ -142,10 +146,8 @@ class Program:
 
     def stop(self) -> None:
         """Has the supervisor end the program; harmless where it has ended."""
-        try:
+        with suppress(OSError):
             self._status.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
 
     def close(self) -> bool:
         """Ends the program. Returns whether its supervisor has confirmed that nothing of it is left."""
@@ -162,6 +164,10 @@ class Program:
         if len(request) > self._limits.frame_bytes:
             return [Outcome("unrepresentable", detail=f"arguments of {len(request)} bytes")] * n
         call_s = min(self._limits.call_s, self._limits.total_s - self._used_s)
+        if call_s <= 0:
+            self._end = Outcome("timed_out", detail=f"after {self._limits.total_s:.3g} s in all")
+            self.stop()
+            return [self._end] * n
         answered, self._end = self._converse(codec.frame(request), n, call_s)
         self._used_s += sum(outcome.elapsed_s for outcome in answered)
         if self._end is not None:
@@ -173,47 +179,57 @@ class Program:
     def _converse(self, request: bytes, n: int, call_s: float) -> tuple[list[Outcome], Outcome | None]:
         """Sends a request, reads `n` answers. Returns those that came, and what ended the program if it did."""
         answered: list[Outcome] = []
-        total_s = self._limits.total_s - self._used_s if request else call_s
         began = last = time.monotonic()
+        end = began + max(call_s, self._limits.total_s - self._used_s)
         try:
             if request:
-                self._send(request, began + call_s)
+                self._send(request, call_s)
             while len(answered) < n:
-                deadline = min(last + call_s, began + total_s)
-                payloads = self._receive(deadline)
+                if not self._wait(min(last + call_s, end) - time.monotonic()):
+                    raise self._explain_timeout(call_s)
+                payloads = self._receive()
                 now = time.monotonic()
                 for payload in payloads:
                     answered.append(replace(_read_answer(payload), elapsed_s=now - last))
                     last = now
             if len(answered) > n:
                 del answered[n:]
-                raise _EndedError("crashed", "it sent answers that nobody had asked for")
+                raise _EndedError("crashed", _UNASKED)
         except _EndedError as error:
+            del answered[n - 1 :]  # the last place is for what ended it
             return answered, replace(error.outcome, elapsed_s=time.monotonic() - last)
         return answered, None
 
-    def _send(self, request: bytes, deadline: float) -> None:
-        if self._wait(0) and not self._read_some():
-            raise self._explain_end()
-        if self._frames.pending:
-            raise _EndedError("crashed", "it sent answers that nobody had asked for")
+    def _send(self, request: bytes, call_s: float) -> None:
+        if self._wait(0):
+            raise _EndedError("crashed", _UNASKED) if self._read() else self._explain_end()
+        deadline = time.monotonic() + call_s
         left = memoryview(request)
         while left:
             try:
                 left = left[self._channel.send(left) :]
             except BlockingIOError:
-                writable = select.poll()
-                writable.register(self._channel, select.POLLOUT)
-                if not writable.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                    raise self._explain_timeout() from None
+                room = select.poll()
+                room.register(self._channel, select.POLLOUT)
+                if not room.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                    raise self._explain_timeout(call_s) from None
             except OSError:
                 raise self._explain_end() from None
 
-    def _receive(self, deadline: float) -> list[bytes]:
-        """Returns the payloads that arrived, which may be none. Raises _EndedError at the deadline."""
-        if not self._wait(deadline - time.monotonic()):
-            raise self._explain_timeout()
-        data = self._read_some()
+    def _wait(self, timeout_s: float) -> bool:
+        """Returns whether anything came in time: data, or the news that the program has ended."""
+        return bool(self._poll.poll(max(0.0, timeout_s) * 1000))
+
+    def _read(self) -> bytes:
+        """Returns what is there; nothing once the program has ended and all that it sent is read."""
+        try:
+            return self._channel.recv(1 << 18)
+        except OSError:
+            return b""  # no data, so it is the status that has news; or a broken channel, the same
+
+    def _receive(self) -> list[bytes]:
+        """Returns the payloads that have arrived whole. Raises _EndedError where none ever will."""
+        data = self._read()
         if not data:
             raise self._explain_end()
         try:
@@ -222,28 +238,11 @@ class Program:
             raise _EndedError("crashed", f"it wrote to the channel: {error}") from None
         return payloads
 
-    def _wait(self, timeout_s: float) -> bool:
-        """Returns whether anything came: data, or the news that the program has ended."""
-        return bool(self._poll.poll(max(0.0, timeout_s) * 1000))
-
-    def _read_some(self) -> bytes:
-        """Returns what is there, or nothing once the program has ended and all it sent is read."""
-        try:
-            return self._channel.recv(1 << 18)
-        except BlockingIOError:
-            return b""  # it is the status that can be read
-        except OSError:
-            return b""
-
-    def _explain_timeout(self) -> _EndedError:
-        limit = min(self._limits.call_s, self._limits.total_s - self._used_s)
-        return self._ended_otherwise() or _EndedError("timed_out", f"after {limit:.3g} s")
-
-    def _ended_otherwise(self) -> _EndedError | None:
-        return None if self.exceeded is None else _EndedError(*self.exceeded)
+    def _explain_timeout(self, call_s: float) -> _EndedError:
+        return _EndedError(*(self.exceeded or ("timed_out", f"after {call_s:.3g} s")))
 
     def _explain_end(self) -> _EndedError:
-        """Returns why the program ended, by the supervisor's word."""
+        """Returns why the program ended, by the supervisor's word. Raises SandboxError where no wall stood."""
         report = self._read_report()
         if self.exceeded is not None:
             return _EndedError(*self.exceeded)
@@ -251,37 +250,29 @@ class Program:
             return _EndedError("crashed", "its supervisor is gone")
         if "error" in report:
             raise SandboxError(f"the wall could not be put around a program: {report['error']}")
-        code = report["exit"]
+        code, cpu_s = report["exit"], report["cpu_s"]
         if code >= 0:
             return _EndedError("crashed", f"exited with status {code} before it answered")
-        if -code == signal.SIGXCPU or (-code == signal.SIGKILL and report["cpu_s"] >= self._limits.total_s):
-            return _EndedError("timed_out", f"after {report['cpu_s']:.3g} s of processor time")
+        if -code == signal.SIGXCPU or (-code == signal.SIGKILL and cpu_s >= self._limits.total_s):
+            return _EndedError("timed_out", f"after {cpu_s:.3g} s of processor time")
         name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
         return _EndedError("forbidden" if -code == signal.SIGSYS else "crashed", f"signal {name}")
 
     def _read_report(self) -> dict[str, Any] | None:
+        """Returns the supervisor's report, for which it waits; None where there is none."""
         if self._report is None:
             self._status.settimeout(_END_S)
-            try:
-                told = self._status.recv(4096)
-                self._report = json.loads(told) if told else None
-            except (OSError, ValueError):
-                return None
+            with suppress(OSError, ValueError):
+                self._report = json.loads(self._status.recv(4096))
         return self._report
 
 
 def _read_answer(payload: bytes) -> Outcome:
     """Returns an answer as an outcome. Raises _EndedError where it is none."""
-    try:
+    with suppress(codec.CodecError, ValueError, TypeError):
         status, value = codec.decode(payload)
-        if status not in _SAID_BY_PROGRAM or (status != "returned" and type(value) is not str):
-            status = None
-    except (codec.CodecError, ValueError, TypeError):
-        status, value = None, None
-    if status is None:
-        if type(value) is str: ...
-        raise _EndedError("crashed", "it wrote something to the channel that is no answer")
-    return Outcome(status, value=value) if status == "returned" else Outcome(status, detail=value)
-
-
-__all__ = ["Batch", "Callable", "Limits", "Outcome", "Program", "Status", "get_args"]
+        if type(status) is str and status == "returned":
+            return Outcome("returned", value=value)
+        if type(status) is str and status in _SAID_BY_PROGRAM and type(value) is str:
+            return Outcome(status, detail=value)
+    raise _EndedError("crashed", "it wrote something to the channel that is no answer")

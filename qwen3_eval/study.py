@@ -4,7 +4,7 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib import metadata
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 from qwen3_eval import __version__
 from qwen3_eval.budget import format_budget, parse_budget, parse_budgets
 from qwen3_eval.chat import Chat, find_stop_text, load_chat
-from qwen3_eval.config import SweepConfig
+from qwen3_eval.config import SandboxConfig, SweepConfig
 from qwen3_eval.data import DataSource
 from qwen3_eval.engine.start import check_engine
 from qwen3_eval.errors import ConfigError, StoreError, did_you_mean
@@ -40,6 +40,7 @@ class Study:
     chat: Chat
     model_name: str
     options: Mapping[str, Mapping[str, Any]]  # every option of each task, as it is in force
+    sandbox: str = ""  # the tier in which programs run, "" where no task has any
     departures: tuple[str, ...] = ()  # from the protocol that was asked
     shard: tuple[int, int] = (1, 1)  # (k, n): the k-th of n parts of the questions
 
@@ -86,10 +87,11 @@ def read_study(config: SweepConfig) -> Study:
     )
     loaded = tuple((task, task.load(asking, options[task.name])) for task in tasks)
     name = config.model.name or config.model.path.rstrip("/").rpartition("/")[2]
+    sandbox = start_sandbox(config.sandbox, tasks)
     departures = list_departures(config, tasks, options, modes, budgets, sampling)
     return Study(
         modes, budgets, sampling, strategy, reason, stop_text, loaded, checkpoint, chat, name, options,
-        tuple(departures), shard,
+        sandbox, tuple(departures), shard,
     )  # fmt: skip
 
 
@@ -262,6 +264,7 @@ def describe_run(
             for task, loaded in study.tasks
         },
         "protocol": {"name": config.protocol, "departures": list(study.departures)},
+        "sandbox": study.sandbox or before.get("sandbox", ""),
         "strategy": study.strategy,
         "strategy_reason": study.strategy_reason,
         "stop_text": study.stop_text,
@@ -269,6 +272,18 @@ def describe_run(
         "versions": _versions(),
         "started": before.get("started", utc_now()),
     }
+
+
+def start_sandbox(config: SandboxConfig, tasks: Iterable[Task]) -> str:
+    """Starts what programs run in where a task has any, and returns its tier, else "". Raises SandboxError.
+
+    It is done before a model is loaded: a machine without a wall is not told so after hours of generation.
+    """
+    if not any(task.runs_code for task in tasks):
+        return ""
+    from qwen3_eval.scoring.code import open_sandbox
+
+    return open_sandbox(config.workers, config.tier, config.unsafe).tier
 
 
 def as_list(value: object) -> list[object]:

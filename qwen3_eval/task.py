@@ -38,6 +38,7 @@ class Card:
     `config` is the hub's, or a tuple where the rows lie in several, whose sum is `rows`. `fingerprint` is the
     content of the complete rows (`data.fingerprint_rows` over `columns`). `partial` tells that a subset is
     all there is to be had. A procedural task leaves the fields of the hub empty.
+    `url` is where the rows are fetched from, where the hub does not have them.
     `departures` says where the task differs from the protocol that its published scores follow.
     """
 
@@ -55,6 +56,7 @@ class Card:
     columns: tuple[str, ...] = ()
     fingerprint: str | None = None
     partial: bool = False
+    url: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ class Task:
     `parallel` groups hold the same questions, known by the row's number, so their errors go together.
     `few_shot` is how mode `base` asks it. `also` names splits that it reads beside its card's.
     `read_from` is the user's folder that holds its files, where it is no module of `tasks.path`.
+    `runs_code` tells that its scorer runs what the model wrote, in a sandbox.
     """
 
     name: str
@@ -119,6 +122,7 @@ class Task:
     few_shot: FewShot | None = None
     also: tuple[HubSplit, ...] = ()
     read_from: str = ""
+    runs_code: bool = False
 
     @property
     def splits(self) -> tuple[HubSplit, ...]:
@@ -127,7 +131,10 @@ class Task:
         configs = [card.config] if isinstance(card.config, str) else card.config
         names = [card.split, *([self.few_shot.split] if self.few_shot and self.few_shot.split else [])]
         own = [
-            HubSplit(card.hub_id, c, name, card.revision) for name in names for c in configs if card.hub_id
+            HubSplit(card.hub_id, c, name, card.revision, card.url)
+            for name in names
+            for c in configs
+            if card.hub_id
         ]
         return (*own, *self.also)
 
@@ -220,8 +227,9 @@ class Task:
         card = self.card
         fingerprint = card.fingerprint if split == card.split else None
         return source.rows(
-            card.hub_id, card.config, split, card.revision, rows, card.columns, fingerprint, card.partial
-        )
+            card.hub_id, card.config, split, card.revision, rows, card.columns, fingerprint, card.partial,
+            card.url,
+        )  # fmt: skip
 
     def _read(self, row: Row, row_id: str, options: Mapping[str, Any]) -> Sample | None:
         assert self.reader is not None

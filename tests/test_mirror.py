@@ -1,10 +1,14 @@
 """Pulling a mirror through `datasets`, and checking one."""
 
+import gzip
 import json
 import os
 import subprocess
 import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -83,6 +87,34 @@ def test_a_damaged_mirror_fails_the_check(place: Path) -> None:
     assert checked.returncode == 1
     assert "ok       chain: made here" in checked.stdout
     assert "missing  own_rows: mirror/org/set/two/test.jsonl.gz is damaged" in checked.stdout
+
+
+RELEASE_TASK = OWN_TASK.replace("own_rows", "release").replace(
+    'hub_id="org/set",\n              config=("one", "two")',
+    'hub_id="release", url="{url}",\n              config="v1"',
+)
+
+
+def test_a_release_off_the_hub_is_pulled_byte_for_byte(place: Path) -> None:
+    """From its URL, into the mirror's place for it; without a mirror the message says how to fetch it."""
+    rows = [{"q": f"{i}?", "a": str(i)} for i in range(4)]
+    content = gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode())
+    (place / "served.jsonl.gz").write_bytes(content)
+    handler = partial(SimpleHTTPRequestHandler, directory=str(place))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/served.jsonl.gz"
+        (place / "mine/release.py").write_text(RELEASE_TASK.replace("{url}", url))
+        lost = run(place, "sweep", "engine=scripted", "task=release")
+        assert lost.returncode == 2
+        assert f"release v1/test is not on the hub, but at {url}; fetch it into a mirror" in lost.stderr
+        pulled = run(place, "data", "pull", "task=release", "data.root=mirror")
+        server.shutdown()
+    assert pulled.returncode == 0, pulled.stdout + pulled.stderr
+    assert (place / "mirror/release/v1/test.jsonl.gz").read_bytes() == content
+    gone = run(place, "data", "pull", "task=release", "data.root=other")
+    assert gone.returncode == 1
+    assert f"{url} cannot be fetched" in gone.stdout
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,162 @@
+"""Scores an answer that is a program: finds it in the text, runs it behind the wall, judges it here.
+
+A verdict comes from this process alone. The program is called through the sandbox: arguments go in, plain
+values come out, and what is expected of them never goes near it. A verdict's reason says which input failed
+and how, and ends with the tier of the wall; where a check had to run beside the program, which could then
+cheat, "(weak: checked inside)" stands before it.
+"""
+
+import atexit
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from qwen3_eval.errors import QwenEvalError
+from qwen3_eval.sandbox import Limits, Sandbox
+from qwen3_eval.scoring.code_reference import FAILED, Problem, Reference, find_reference, read_output
+from qwen3_eval.scoring.code_run import clip, describe, is_official, run_check, show, show_call
+from qwen3_eval.scoring.code_text import extract_program
+from qwen3_eval.scoring.evalplus_rules import find_limits, is_right, read_inputs, tolerances
+from qwen3_eval.types import Sample, Verdict
+
+__all__ = ["Judgement", "code_scorer", "extract_program", "judge_program", "open_sandbox", "use_sandbox"]
+
+CALL_S, REFERENCE_FACTOR, TOTAL_S = 4.0, 4.0, 60.0
+WEAK = "(weak: checked inside)"
+
+
+def code_scorer(
+    call_s: float = CALL_S, reference_factor: float = REFERENCE_FACTOR, total_s: float = TOTAL_S
+) -> Callable[[Sample, str], Verdict]:
+    """Returns a scorer for samples with a `metadata["problem"]`, a row of HumanEval, HumanEval+ or MBPP+.
+
+    It holds `task_id`, `entry_point`, `prompt`, `canonical_solution`, and either `test`, HumanEval's own
+    check, or `base_input`, `atol` and perhaps `plus_input`. The score is 1 where all passes. A sample's two
+    `parts` name the scores of the base inputs, and of base and plus inputs together.
+
+    A call may take `reference_factor` times the reference's time on the same machine, at least `call_s`; all
+    calls of one kind at most `total_s` + 1, in seconds. Source: EvalPlus 0.3.1, config.py and
+    eval/__init__.py, where `call_s` is 1; 4 lets a busy machine be.
+    """
+
+    def score(sample: Sample, answer: str) -> Verdict:
+        problem = sample.metadata["problem"]
+        program = extract_program(answer, problem["prompt"], problem["entry_point"])
+        if program is None:
+            what = f"no program defines {problem['entry_point']}" if answer.strip() else "the answer is empty"
+            return Verdict.no_answer(what)
+        try:
+            found = judge_program(problem, program, call_s, reference_factor, total_s)
+        except QwenEvalError as error:
+            return Verdict.error(str(error))
+        parts = dict(zip(sample.parts, (float(found.base_passed), float(found.passed)), strict=False))
+        decide = Verdict.correct if found.passed else Verdict.incorrect
+        reason = f"{found.reason} [{get_sandbox().tier}]"
+        return replace(decide(_headline(program, problem["entry_point"]), reason), parts=parts)
+
+    return score
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What became of a program. `base_passed` and `passed` differ where only further inputs failed."""
+
+    base_passed: bool
+    passed: bool
+    reason: str
+
+
+def judge_program(
+    problem: Problem,
+    program: str,
+    call_s: float = CALL_S,
+    reference_factor: float = REFERENCE_FACTOR,
+    total_s: float = TOTAL_S,
+) -> Judgement:
+    """Runs `program` on a problem's inputs, base before plus, or through its own check, until one fails.
+
+    The problem and the limits are those of `code_scorer`. Raises QwenEvalError where the sandbox does not
+    start, or the problem's reference does not run in it.
+    """
+    sandbox = get_sandbox()
+    if "test" in problem:
+        reference = find_reference(sandbox, problem, "check")
+        limit_s, _ = find_limits(reference.times_s, call_s, reference_factor, total_s)
+        fault, _ = run_check(sandbox, problem, program, limit_s)
+        weak = "" if is_official(problem) else f" {WEAK}"
+        return Judgement(not fault, not fault, (fault or "passed its check") + weak)
+    passed: list[str] = []
+    left_out = 0
+    for kind in ("base", "plus"):
+        if not problem.get(f"{kind}_input"):
+            continue
+        reference = find_reference(sandbox, problem, kind)
+        limits = Limits(*find_limits(reference.times_s, call_s, reference_factor, total_s))
+        if fault := _run_inputs(sandbox, problem, program, kind, reference, limits):
+            return Judgement(bool(passed), False, fault)
+        passed.append(f"{len(reference.outputs):,} {kind}")
+        left_out += reference.left_out
+    told = f", {left_out} left out as too large to compare" if left_out else ""
+    return Judgement(True, True, f"passed {' and '.join(passed)} inputs{told}")
+
+
+def _run_inputs(
+    sandbox: Sandbox, problem: Problem, program: str, kind: str, reference: Reference, limits: Limits
+) -> str:
+    """Returns how the first input that fails did so, or "" where none does.
+
+    Base and plus inputs each meet a fresh process, as a program may remember its calls.
+    """
+    task_id, entry_point = problem["task_id"], problem["entry_point"]
+    inputs = read_inputs(task_id, problem[f"{kind}_input"])
+    atols = tolerances(reference.outputs, problem["atol"])
+    with sandbox.load(program, entry_point, limits) as p:
+        if p.loaded.status != "returned":
+            return f"the program does not load: {describe(p.loaded)}"
+        outcomes = (outcome for batch in reference.batches for outcome in p.call_batch(batch))
+        wanted = zip(reference.numbers, reference.outputs, atols, strict=True)
+        for outcome, (i, expected, atol) in zip(outcomes, wanted, strict=True):
+            output = read_output(outcome, problem)
+            if output is FAILED:
+                fault = describe(outcome)
+            elif is_right(task_id, entry_point, inputs[i], output, expected, atol):
+                continue
+            else:
+                fault = f"returned {show(output)}, expected {show(expected)}"
+            return f"{kind} input {i}: {show_call(entry_point, inputs[i])} {fault}"
+    return ""
+
+
+def _headline(program: str, entry_point: str) -> str:
+    """Returns the last line that defines the entry point, or else one that names it."""
+    name = re.escape(entry_point)
+    defining = re.findall(rf"^[ \t]*(?:async )?(?:def|class) +{name}\b.*", program, re.MULTILINE)
+    naming = defining or re.findall(rf"^.*\b{name}\b.*", program, re.MULTILINE)
+    return clip(naming[-1] if naming else program)
+
+
+_shared: Sandbox | None = None
+_starting = threading.Lock()
+
+
+def get_sandbox() -> Sandbox:
+    """Returns the sandbox that all scorers share, started when it is first asked for. Raises SandboxError."""
+    return open_sandbox() if _shared is None else _shared
+
+
+def open_sandbox(workers: int | None = None, tier: str | None = None, unsafe: bool = False) -> Sandbox:
+    """Starts the sandbox that all scorers share, unless there is one. Raises SandboxError."""
+    global _shared
+    with _starting:
+        if _shared is None:
+            _shared = Sandbox(workers=workers, tier=tier, unsafe=unsafe)
+            atexit.register(_shared.close)
+        return _shared
+
+
+def use_sandbox(sandbox: Sandbox | None) -> None:
+    """Makes all scorers of this process use `sandbox`, which its owner closes; None: one of their own."""
+    global _shared
+    with _starting:
+        _shared = sandbox
