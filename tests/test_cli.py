@@ -183,20 +183,43 @@ def test_real_rows_sweep_through_vllm(tmp_path: Path) -> None:
     """Every suite that the mirror has rows of, both modes, two budgets: every record, no error verdict."""
     if not DATA.is_dir():
         pytest.skip(f"no mirror at {DATA}; set QWEN3_EVAL_DATA")
-    tasks = "gsm8k,aime24,aime25,aime26,math500,mmlu_redux,mmmlu,include"
+    tasks = (
+        "gsm8k,aime24,aime25,aime26,math500,mmlu_redux,mmmlu,include,ruler,humaneval,humaneval_plus,mbpp,"
+        "mbpp_plus,evalplus,lm-eval/gsm8k,lm-eval/hendrycks_math500,lm-eval/aime25"
+    )
     done = run(
         "sweep", f"task={tasks}", "budget=64,256", "limit=6", "repeats=1", "max_answer_tokens=128",
         f"data.root={DATA}", "data.allow_partial=true", "options.include.share=1", f"run.dir={tmp_path}",
+        "options.ruler.lengths=[4k,8k]", f"options.ruler.questions={DATA}/ruler", timeout=900,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     summary = pd.read_csv(tmp_path / "summary.csv", keep_default_na=False)
     whole = summary[summary["group"] == ""]
-    assert len(whole) == 8 * 3
+    assert len(whole) == 17 * 3
     assert set(whole["n_questions"]) == {6}
     assert set(whole["error"]) == {0}
     samples = pd.read_parquet(tmp_path / "samples.parquet")
-    assert len(samples) == 8 * 6 * 3
+    assert len(samples) == 17 * 6 * 3
     assert samples["prompt"].str.len().min() > 40
+
+
+@pytest.mark.slow
+def test_a_base_model_is_asked_through_vllm(tmp_path: Path) -> None:
+    """mode=base beside another mode: few-shot prompts without chat, one completion each, no error verdict."""
+    if not DATA.is_dir():
+        pytest.skip(f"no mirror at {DATA}; set QWEN3_EVAL_DATA")
+    done = run(
+        "sweep", "task=gsm8k,mmlu_redux,humaneval", "mode=base,non-thinking", "limit=6",
+        "max_answer_tokens=128", f"data.root={DATA}", f"run.dir={tmp_path}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    samples = pd.read_parquet(tmp_path / "samples.parquet")
+    assert samples.groupby(["task", "mode"]).size().to_dict() == {
+        (task, mode): 6 for task in ("gsm8k", "humaneval", "mmlu_redux") for mode in ("base", "non-thinking")
+    }  # fmt: skip
+    assert set(samples["outcome"]) <= {"correct", "incorrect", "no_answer"}
+    plain = samples[(samples["task"] == "gsm8k") & (samples["mode"] == "base")]
+    assert set(plain["prompt"].str.count("Question:")) == {5}
 
 
 OWN_TASK = """
