@@ -2,7 +2,8 @@
 
 import asyncio
 import sys
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ from qwen3_eval.engine.start import start_engine
 from qwen3_eval.errors import INTERRUPTED, ConfigError, QwenEvalError, StoreError, did_you_mean
 from qwen3_eval.plan import Plan, Questions
 from qwen3_eval.progress import show_progress
-from qwen3_eval.score import read_records, score_answers
+from qwen3_eval.score import read_records, score_along, score_answers
 from qwen3_eval.store import Store
 from qwen3_eval.study import Study, as_list, default_folder, describe_run, read_study, start_sandbox, utc_now
 from qwen3_eval.subset import select
 from qwen3_eval.sweep import run_sweep
-from qwen3_eval.task import LM_EVAL, add_tasks, load_task, task_names
+from qwen3_eval.task import LM_EVAL, Scorer, add_tasks, load_task, task_names
 
 
 def sweep(config: SweepConfig) -> int:
@@ -122,11 +123,29 @@ async def _generate(config: SweepConfig, study: Study, store: Store, run: dict[s
         run["engine"] = dict(engine.describe())
         store.write_run(run | {"status": "running"})
         store.start_session(engine.describe())
-        with show_progress(plan.n_rollouts) as progress:
-            await run_sweep(plan, chat, engine, store, progress)
+        programs = {task.name: task.score for task, _ in study.tasks if task.runs_code}
+        async with scoring_along(store, programs, chat.decoder):
+            with show_progress(plan.n_rollouts) as progress:
+                await run_sweep(plan, chat, engine, store, progress)
         print(progress.describe(), file=sys.stderr)
     finally:
         await engine.close()
+
+
+@asynccontextmanager
+async def scoring_along(store: Store, scorers: Mapping[str, Scorer], decoder: Decoder) -> AsyncIterator[None]:
+    """Judges the answers of these tasks while the block generates them; an error of the block ends both."""
+    generated = asyncio.Event()
+    scoring = asyncio.create_task(score_along(store, scorers, decoder, generated)) if scorers else None
+    try:
+        yield
+    except BaseException:
+        if scoring is not None:
+            scoring.cancel()
+        raise
+    generated.set()
+    if scoring is not None:
+        await scoring
 
 
 def _write_report(store: Store, run: dict[str, Any]) -> int:

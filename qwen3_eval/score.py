@@ -1,8 +1,10 @@
 """From stored completions to verdicts, and from verdicts to one flat table of records."""
 
+import asyncio
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,9 @@ FROM generations g JOIN rollouts r ON r.id = g.rollout JOIN samples s ON s.id = 
 LEFT JOIN verdicts v ON v.rollout = g.rollout AND v.forced = g.forced AND v.thinking_tokens = g.start
 WHERE g.kind = 'answer' AND v.rollout IS NULL ORDER BY g.rollout, g.forced, g.start
 """
+
+_ALONG = 32  # answers judged at once beside a sweep
+_LOOK_EVERY_S = 1.0
 
 _ROLLOUTS = """
 SELECT r.id, s.task, s."group", s.sample_id, s.target, s.parts, r.mode, r.repeat, r.lane, r.prompt_sha256,
@@ -68,6 +73,25 @@ def score_answers(
                 if on_verdict is not None:
                     on_verdict()
     return done
+
+
+async def score_along(
+    store: Store, scorers: Mapping[str, Scorer], decoder: Decoder, generated: asyncio.Event
+) -> None:
+    """Scores answers of the tasks in `scorers` as they come, until `generated` is set; some may be left.
+
+    It is for scorers that take their time elsewhere, as in a sandbox; judging holds up no generation.
+    """
+    names = ", ".join("?" * len(scorers))
+    query = _UNSCORED.replace("ORDER BY", f"AND s.task IN ({names}) ORDER BY") + f" LIMIT {_ALONG}"
+    while not generated.is_set():
+        jobs = [_Job.read(store, row, decoder) for row in store.query(query, tuple(scorers))]
+        judged = await asyncio.gather(*(asyncio.to_thread(job.judge, scorers[job.task]) for job in jobs))
+        for job, verdict in zip(jobs, judged, strict=True):
+            store.add_verdict(job.rollout, job.ending, verdict)
+        if len(jobs) < _ALONG:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(generated.wait(), _LOOK_EVERY_S)
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ import pytest
 from qwen3_eval.chat import STOP_TEXTS, load_chat
 from qwen3_eval.data import DataSource
 from qwen3_eval.engine.scripted import ScriptedEngine
-from qwen3_eval.errors import SandboxError
+from qwen3_eval.errors import EngineError, SandboxError
 from qwen3_eval.model.checkpoint import locate_checkpoint
 from qwen3_eval.plan import Plan, Questions
 from qwen3_eval.report.tables import summarize
+from qwen3_eval.run import scoring_along
 from qwen3_eval.sandbox import Sandbox
 from qwen3_eval.score import read_records, score_answers
 from qwen3_eval.scoring.code import use_sandbox
@@ -21,7 +22,7 @@ from qwen3_eval.store import Store
 from qwen3_eval.subset import select
 from qwen3_eval.sweep import run_sweep
 from qwen3_eval.task import Asking, load_task
-from qwen3_eval.types import BASE, NON_THINKING, THINKING, Generation, Sampling
+from qwen3_eval.types import BASE, NON_THINKING, THINKING, Generation, Sample, Sampling, Verdict
 
 N_QUESTIONS = 60  # of each task
 BUDGETS = (20, 1000, math.inf)
@@ -101,3 +102,35 @@ def test_canonical_solutions_score_1_at_every_budget(data_root: Path, tmp_path: 
     of_all = summarize(records, tasks=tasks).query("task == 'evalplus'")
     assert set(of_all["group"]) == {"", "humaneval", "humaneval_plus", "mbpp", "mbpp_plus"}
     assert set(of_all["score"]) == {1.0}
+
+
+def test_programs_are_judged_while_others_are_generated(tmp_path: Path) -> None:
+    """Verdicts come in before the last answer is there, every one is given, and an error ends both sides."""
+    from test_sweep import ToyModel, plan_for
+
+    chat = load_chat(locate_checkpoint("box:nano").path)
+    model = ToyModel(chat, [5] * 12, ["closed"] * 12)
+    plan = plan_for(model, [20], concurrency=1)
+    seen_at: list[int] = []
+
+    async def sweep(store: Store, failures: dict[int, Exception]) -> None:
+        engine = ScriptedEngine(model, delay_s=0.06, failures=failures)
+
+        def judge(sample: Sample, answer: str) -> Verdict:
+            seen_at.append(len(engine.calls))
+            return Verdict.correct(answer)
+
+        async with scoring_along(store, {"toy": judge}, chat.decoder):
+            await run_sweep(plan, chat, engine, store, Silent())
+
+    with Store.open(tmp_path / "a", create=True) as store:
+        store.start_session({})
+        asyncio.run(sweep(store, {}))
+        assert 0 < min(seen_at) < 40, "the first verdict waited for the end of generation"
+        left = score_answers(store, {"toy": lambda sample, answer: Verdict.correct(answer)}, chat.decoder)
+        assert len(seen_at) + left == 24
+        assert set(read_records(store, [20])["outcome"]) == {"correct"}
+    with Store.open(tmp_path / "b", create=True) as store:
+        store.start_session({})
+        with pytest.raises(EngineError, match="gone"):
+            asyncio.run(sweep(store, {7: EngineError("gone")}))
