@@ -6,13 +6,14 @@ import json
 import pkgutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any, Literal
 
+from qwen3_eval.card import Asking, Card, Loaded
 from qwen3_eval.data import DataSource, HubSplit, Row, Rows
 from qwen3_eval.errors import ConfigError, DataError, QwenEvalError, did_you_mean
 from qwen3_eval.few_shot import Examples, FewShot
@@ -20,80 +21,20 @@ from qwen3_eval.options import Option, find_options, read_options
 from qwen3_eval.subset import take_share
 from qwen3_eval.types import Sample, Unmade, Verdict
 
+__all__ = [
+    "LM_EVAL", "Asking", "Card", "Loaded", "Scorer", "Task", "add_tasks", "load_task", "procedural_task",
+    "task", "task_names",
+]  # fmt: skip
+
 Scorer = Callable[[Sample, str], Verdict]
 RowReader = Callable[..., Sample | None]
-Generator = Callable[..., "Iterable[Sample | Unmade] | Loaded"]
+Generator = Callable[..., Iterable[Sample | Unmade] | Loaded]
 
 LM_EVAL = "lm-eval/"
 """What the name of a task of lm-eval begins with."""
 
 _TASKS_PACKAGE = "qwen3_eval.tasks"
 _OWN = "qwen3_eval_tasks_of_"  # the modules of a user's folder are named so
-
-
-@dataclass(frozen=True)
-class Card:
-    """What a reader needs to know of a task to trust, cite and repeat its score.
-
-    `config` is the hub's, or a tuple where the rows lie in several, whose sum is `rows`. `fingerprint` is the
-    content of the complete rows (`data.fingerprint_rows` over `columns`). `partial` tells that a subset is
-    all there is to be had. A procedural task leaves the fields of the hub empty.
-    `url` is where the rows are fetched from, where the hub does not have them.
-    `departures` says where the task differs from the protocol that its published scores follow.
-    """
-
-    rows: int
-    licence: str
-    prompt: str
-    protocol: str
-    source: str
-    metric: str = "accuracy"
-    departures: str = "none"
-    hub_id: str = ""
-    config: str | tuple[str, ...] = ""
-    split: str = ""
-    revision: str | None = None
-    columns: tuple[str, ...] = ()
-    fingerprint: str | None = None
-    partial: bool = False
-    url: str = ""
-
-
-@dataclass(frozen=True)
-class Asking:
-    """What a task may need to know of the sweep that asks it.
-
-    `encode` gives the token ids of a text by the model's tokenizer, and `template_tokens` is what its chat
-    template adds to one user message; unless a model is at hand, UTF-8 bytes stand in. Its `context` must
-    hold a prompt and `output_tokens`, of thinking and answer. `base` tells that the samples need their
-    `completion`.
-    """
-
-    source: DataSource
-    encode: Callable[[str], Sequence[int]] = str.encode
-    template_tokens: int = 0
-    context: int | None = None
-    output_tokens: int = 0
-    base: bool = False
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A task's samples, with the content and place that they came from, for the run's record.
-
-    `metric` names what the mean of the scores is, where an option decides it.
-    """
-
-    samples: tuple[Sample | Unmade, ...]
-    fingerprint: str
-    origin: str
-    notes: tuple[str, ...] = ()
-    metric: str = ""
-
-    @property
-    def made(self) -> list[Sample]:
-        """The samples, those made that were not."""
-        return [sample.make() if isinstance(sample, Unmade) else sample for sample in self.samples]
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,9 @@ def test_humaneval_needs_neither_hub_nor_mirror(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delenv("QWEN3_EVAL_DATA", raising=False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert len(load("humaneval", None)) == 164
-    with pytest.raises(DataError, match="releases/download/v0.2.0/MbppPlus.jsonl.gz; fetch it into a mirror"):
+    with pytest.raises(
+        DataError, match=r"releases/download/v0.2.0/MbppPlus.jsonl.gz; fetch it into a mirror"
+    ):
         load_task("mbpp_plus").load(Asking(DataSource()))
 
 

@@ -42,7 +42,7 @@ def test_pass_at_1_is_the_score() -> None:
 
 def test_questions_with_too_few_answers_are_left_out() -> None:
     """Three scored answers say nothing of pass@4."""
-    got = pass_at_k([[1, 1, 1, np.nan], [0, 0, 0, 0]], 4)
+    got = pass_at_k(np.array([[1, 1, 1, np.nan], [0, 0, 0, 0]]), 4)
     assert (got.score, got.n_questions) == (0, 1)
 
 

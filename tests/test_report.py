@@ -16,6 +16,7 @@ from qwen3_eval.errors import StoreError
 from qwen3_eval.report.figures import draw_curve
 from qwen3_eval.report.findings import list_findings, list_warnings
 from qwen3_eval.report.html import TextBlocks
+from qwen3_eval.report.pass_at_k import summarize_pass_at_k
 from qwen3_eval.report.records import RecordText
 from qwen3_eval.report.tables import SUMMARY_COLUMNS, print_summary, read_summary, summarize, summary_csv
 from qwen3_eval.report.write import write_report
@@ -136,6 +137,28 @@ def test_parts_of_a_verdict_are_rows_and_stand_for_groups() -> None:
     }  # fmt: skip
     plain = summarize(records).set_index("group")["score"]
     assert plain[""] == pytest.approx(1 / 3), "without average=groups the verdict's own score is the task's"
+
+
+def test_pass_at_k_of_each_row() -> None:
+    """Two questions asked four times, 2 and 0 right: pass@1 1/4, pass@2 (5/6 + 0)/2, pass@4 1/2, by hand.
+
+    A question whose answers are errors has no say; a task asked once has no row.
+    """
+    records = pd.DataFrame([
+        *(record(sample_id="a", repeat=i, score=float(i < 2), group="g") for i in range(4)),
+        *(record(sample_id="b", repeat=i, score=0.0, group="h") for i in range(4)),
+        *(record(sample_id="c", repeat=i, score=0.0, outcome="error", group="h") for i in range(4)),
+        record(task="once"),
+    ])  # fmt: skip
+    rows = summarize_pass_at_k(records, "nano", {})
+    found = {(r["group"], r["k"]): r["pass_at_k"] for r in rows.to_dict("records")}
+    assert found == pytest.approx({
+        ("", 1): 1 / 4, ("", 2): 5 / 12, ("", 4): 1 / 2, ("g", 1): 1 / 2, ("g", 2): 5 / 6, ("g", 4): 1,
+        ("h", 1): 0, ("h", 2): 0, ("h", 4): 0,
+    })  # fmt: skip
+    assert set(rows["task"]) == {"chain"}
+    assert list(rows["n_questions"][:3]) == [2, 2, 2]
+    assert summary_csv(rows).splitlines()[1].startswith("chain,,nano,thinking,1024,1,0.25,")
 
 
 def test_summary_golden() -> None:

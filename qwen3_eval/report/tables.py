@@ -3,7 +3,7 @@
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -38,17 +38,9 @@ def summarize(
     import pandas as pd
 
     rows = []
-    parts = _split_parts(records)
-    for (task, group, mode, budget), cell in _cells(records, parts):
+    for (task, group, mode, budget), cell, got in estimate_cells(records, tasks or {}):
         scored = cell[cell["outcome"] != "error"]
         about = (tasks or {}).get(task, {})
-        if group or about.get("average") != "groups":
-            got = estimate(_score_matrix(scored))
-        else:
-            inside = (parts["task"] == task) & (parts["mode"] == mode) & (parts["budget"] == budget)
-            got = _estimate_macro(
-                scored, parts[inside & (parts["outcome"] != "error")], about.get("parallel")
-            )
         rows.append({
             "task": task,
             "group": group,
@@ -72,6 +64,31 @@ def summarize(
     return pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
 
 
+Reduce = Callable[["NDArray[np.float64]"], "NDArray[np.float64]"]
+Cell = tuple[str, str, str, float]
+"""Task, group, mode and budget of a row."""
+
+
+def estimate_cells(
+    records: "pd.DataFrame", tasks: Mapping[str, Mapping[str, Any]], reduce: Reduce = lambda scores: scores
+) -> Iterator[tuple[Cell, "pd.DataFrame", Estimate]]:
+    """Yields each row of the summary with its records and its estimate, in the summary's order.
+
+    `reduce` turns the scores of a cell, (n_questions, n_repeats), into what is estimated of each question.
+    """
+    parts = _split_parts(records)
+    for (task, group, mode, budget), cell in _cells(records, parts):
+        scored = cell[cell["outcome"] != "error"]
+        about = tasks.get(task, {})
+        if group or about.get("average") != "groups":
+            got = estimate(reduce(_score_matrix(scored)))
+        else:
+            inside = (parts["task"] == task) & (parts["mode"] == mode) & (parts["budget"] == budget)
+            judged = parts[inside & (parts["outcome"] != "error")]
+            got = _estimate_macro(scored, judged, about.get("parallel"), reduce)
+        yield (task, group, mode, budget), cell, got
+
+
 def _split_parts(records: "pd.DataFrame") -> "pd.DataFrame":
     """Returns a record for each part of each verdict: its score, and the part's name as the group."""
     judged = records[records["parts"] != ""]
@@ -81,9 +98,7 @@ def _split_parts(records: "pd.DataFrame") -> "pd.DataFrame":
     return repeated.assign(group=[name for name, _ in pairs], score=[float(score) for _, score in pairs])
 
 
-def _cells(
-    records: "pd.DataFrame", parts: "pd.DataFrame"
-) -> Iterator[tuple[tuple[str, str, str, float], "pd.DataFrame"]]:
+def _cells(records: "pd.DataFrame", parts: "pd.DataFrame") -> Iterator[tuple[Cell, "pd.DataFrame"]]:
     """Yields the records of each row of the summary, in its order: after the groups come the `parts`."""
     for task, of_task in records.groupby("task", sort=False):
         paths = dict.fromkeys(of_task["group"])
@@ -94,9 +109,7 @@ def _cells(
             yield from _points(str(task), str(part), of_part)
 
 
-def _points(
-    task: str, group: str, records: "pd.DataFrame"
-) -> Iterator[tuple[tuple[str, str, str, float], "pd.DataFrame"]]:
+def _points(task: str, group: str, records: "pd.DataFrame") -> Iterator[tuple[Cell, "pd.DataFrame"]]:
     for mode in MODES:
         for budget, cell in records[records["mode"] == mode].groupby("budget"):
             yield (task, group, mode, float(str(budget))), cell
@@ -108,19 +121,24 @@ def _prefixes(path: str) -> list[str]:
     return ["/".join(parts[: i + 1]) for i in range(len(parts))]
 
 
-def _estimate_macro(scored: "pd.DataFrame", parts: "pd.DataFrame", parallel: bool | None) -> Estimate:
+def _estimate_macro(
+    scored: "pd.DataFrame", parts: "pd.DataFrame", parallel: bool | None, reduce: Reduce
+) -> Estimate:
     """Estimates the mean of the top groups' scores, or where verdicts have parts, of the parts' scores.
 
     `parallel` groups hold the same questions, by number; parts hold them by id.
     """
     if not parts.empty:
         tables = [_score_table(cell) for _, cell in parts.groupby("group", sort=False)]
-        got = estimate_macro([t.to_numpy(dtype=float) for t in tables], [list(t.index) for t in tables])
+        got = estimate_macro(
+            [reduce(t.to_numpy(dtype=float)) for t in tables], [list(t.index) for t in tables]
+        )
         return replace(got, n_questions=parts["sample_id"].nunique())
     tops = scored["group"].map(lambda group: group.partition("/")[0])
     tables = [_score_table(cell) for _, cell in scored.groupby(tops, sort=False)]
     numbers = [[sample_id.rpartition("/")[2] for sample_id in table.index] for table in tables]
-    return estimate_macro([t.to_numpy(dtype=float) for t in tables], numbers if parallel else None)
+    matrices = [reduce(t.to_numpy(dtype=float)) for t in tables]
+    return estimate_macro(matrices, numbers if parallel else None)
 
 
 def _score_matrix(scored: "pd.DataFrame") -> "NDArray[np.float64]":
@@ -133,13 +151,13 @@ def _score_table(scored: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def summary_csv(summary: "pd.DataFrame") -> str:
-    """Returns summary.csv: scores and shares in 0-1, budgets as an int, `inf` or 0.
+    """Returns summary.csv, or another table like it: scores and shares in 0-1, budgets as an int, `inf` or 0.
 
     Numbers keep six decimals. A name that a spreadsheet would run as a formula gets a leading apostrophe.
     """
     shown = summary.round(6)
     shown["budget"] = [str(budget if math.isinf(budget) else int(budget)) for budget in summary["budget"]]
-    for column in ("task", "group", "model", "metric"):
+    for column in {"task", "group", "model", "metric"} & set(summary.columns):
         shown[column] = [defuse_formula(str(text)) for text in summary[column]]
     return str(shown.to_csv(index=False, lineterminator="\n"))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qwen3_eval.errors import StoreError
 from qwen3_eval.report.figures import draw_curve
 from qwen3_eval.report.html import TextBlocks, model_name, pack_index, render_page
+from qwen3_eval.report.pass_at_k import summarize_pass_at_k
 from qwen3_eval.report.records import RecordText, Texts
 from qwen3_eval.report.tables import summarize, summary_csv
 
@@ -28,6 +29,7 @@ def write_report(
 ) -> list[Path]:
     """Writes summary.csv, samples.parquet, curve.png, curve.svg and report.html; returns their paths.
 
+    Where questions were asked several times, pass_at_k.csv is among them.
     `records` is as `qwen3_eval.score.read_records` gives it, `run` what run.json holds. `texts` is called
     once for each rollout. Raises StoreError where nothing is there to report, or a file cannot be written.
     """
@@ -52,6 +54,9 @@ def write_report(
             "curve.svg": figures["svg"],
             "report.html": page.encode(),
         }
+        repeated = summarize_pass_at_k(records, model_name(run), run.get("tasks") or {})
+        if not repeated.empty:
+            contents["pass_at_k.csv"] = summary_csv(repeated).encode("utf-8", "replace")
         for name, content in contents.items():
             _write_whole(out_dir / name, content)
     except OSError as error:

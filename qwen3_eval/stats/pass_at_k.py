@@ -15,14 +15,21 @@ def pass_at_k(scores: ArrayLike, k: int) -> Estimate:
     without a score. Questions with fewer than k scored answers are left out. Raises ValueError where k is not
     from 1 to n_repeats.
     """
+    return estimate(question_pass_at_k(scores, k))
+
+
+def question_pass_at_k(scores: ArrayLike, k: int) -> NDArray[np.float64]:
+    """Returns each question's pass@k, (n_questions, 1), NaN where it has fewer than k scored answers.
+
+    Takes and raises what `pass_at_k` does.
+    """
     values = np.asarray(scores, dtype=float)
     if values.ndim != 2 or not 1 <= k <= values.shape[1]:
         raise ValueError(f"pass@{k} of scores of shape {values.shape}; k must be from 1 to the repeats")
     n = np.sum(~np.isnan(values), axis=1)
     c = np.sum(values == 1, axis=1)
-    known = n >= k
-    of_each = np.array([_of_question(*counts, k) for counts in zip(n[known], c[known], strict=True)])
-    return estimate(of_each.reshape(-1, 1))
+    of_each = [_of_question(*counts, k) if counts[0] >= k else np.nan for counts in zip(n, c, strict=True)]
+    return np.array(of_each, dtype=float).reshape(-1, 1)
 
 
 def _of_question(n: int, c: int, k: int) -> float:
