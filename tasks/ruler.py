@@ -42,22 +42,43 @@ def match(sample: Sample, answer: str) -> Verdict:
 
 
 def read_questions(name: str, source: DataSource, folder: str) -> Sequence[Row]:
-    """Returns the rows of `qa_1` or `qa_2`: of RULER's own JSON files in `folder`, else of hub or mirror."""
-    if not folder:
-        where, n_rows, columns = QUESTION_SETS[name]
-        return source.rows(where.hub_id, where.config, where.split, None, n_rows, columns).rows
-    files = sorted(Path(folder).expanduser().glob(_OWN_FILES[name]))
+    """Returns the rows of `qa_1` or `qa_2`: of RULER's own JSON files in `folder`, else of hub or mirror.
+
+    A mirror may hold those files too, in `ruler/`; they must then be complete, unless a subset is allowed.
+    """
+    where, n_rows, columns = QUESTION_SETS[name]
+    if folder:
+        files = _find_files(name, Path(folder).expanduser())
+        if not files:
+            raise DataError(
+                f"options.ruler.questions='{folder}' holds no {_OWN_FILES[name]}, which {name} asks from"
+            )
+        return _read_file(files[0])
+    files = _find_files(name, source.mirror / "ruler") if source.mirror is not None else []
     if not files:
+        return source.rows(where.hub_id, where.config, where.split, None, n_rows, columns).rows
+    rows = _read_file(files[0])
+    n_found = sum(len(p["qas"]) for row in rows for p in row["paragraphs"]) if name == "qa_1" else len(rows)
+    if n_found != n_rows and not source.allow_partial:
         raise DataError(
-            f"options.ruler.questions='{folder}' holds no {_OWN_FILES[name]}, which {name} asks from"
+            f"{files[0]}: {n_found:,} rows, where {name} has {n_rows:,}; a subset passes with "
+            "data.allow_partial=true"
         )
+    return rows
+
+
+def _find_files(name: str, folder: Path) -> list[Path]:
+    return sorted(folder.glob(_OWN_FILES[name]))
+
+
+def _read_file(file: Path) -> Sequence[Row]:
     try:
-        with gzip.open(files[0]) if files[0].suffix == ".gz" else files[0].open("rb") as stream:
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
             found: Any = json.load(stream)
     except (OSError, EOFError, ValueError) as error:
-        raise DataError(f"'{files[0]}' is not readable JSON ({error}); fetch it again") from error
-    rows_of: Sequence[Row] = found["data"] if isinstance(found, dict) else found
-    return rows_of
+        raise DataError(f"'{file}' is not readable JSON ({error}); fetch it again") from error
+    rows: Sequence[Row] = found["data"] if isinstance(found, dict) else found
+    return rows
 
 
 def read_lengths(values: Sequence[object], asking: Asking, reserve: int) -> list[int]:

@@ -190,7 +190,7 @@ def test_real_rows_sweep_through_vllm(tmp_path: Path) -> None:
     done = run(
         "sweep", f"task={tasks}", "budget=64,256", "limit=6", "repeats=1", "max_answer_tokens=128",
         f"data.root={DATA}", "data.allow_partial=true", "options.include.share=1", f"run.dir={tmp_path}",
-        "options.ruler.lengths=[4k,8k]", f"options.ruler.questions={DATA}/ruler", timeout=900,
+        "options.ruler.lengths=[4k,8k]", timeout=900,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     summary = pd.read_csv(tmp_path / "summary.csv", keep_default_na=False)

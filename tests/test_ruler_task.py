@@ -99,6 +99,18 @@ def test_the_hub_s_rows_ask_the_same_questions(questions: str, tmp_path: Path) -
         load_task("ruler").load(asking, options)
 
 
+def test_a_mirror_may_hold_ruler_s_own_files(data_root: Path, questions: str) -> None:
+    """In `ruler/`; 1,000 of HotpotQA's 7,405 rows are a subset, which passes only where one is allowed."""
+    options = {"lengths": ["4k"], "names": ["qa_2"], "n": 1}
+    with pytest.raises(DataError, match="1,000 rows, where qa_2 has 7,405; a subset passes"):
+        load_task("ruler").load(Asking(DataSource(data_root), count_words), options)
+    partial = Asking(DataSource(data_root, allow_partial=True), count_words)
+    of_mirror = load_task("ruler").load(partial, options).made
+    assert of_mirror == load_task("ruler").load(ask(), options | {"questions": questions}).made
+    whole = Asking(DataSource(data_root), count_words)
+    assert len(load_task("ruler").load(whole, options | {"names": ["qa_1"]}).samples) == 1
+
+
 @pytest.mark.parametrize(("options", "asking", "told"), [
     ({"names": ["niah_singel_1"]}, {}, "did you mean 'niah_single_1'"),
     ({"lengths": ["inf"]}, {}, "options.ruler.lengths=inf is no length"),
