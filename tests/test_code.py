@@ -267,7 +267,7 @@ def test_an_output_too_large_for_the_wall_is_not_asked_for(sandbox: Sandbox) -> 
     large = {**REVERSE, "canonical_solution": "def flip(n):\n    return [[]] * n\n"}
     large |= {"base_input": [[3], [2_000_000]], "plus_input": []}
     assert judge(large, "def flip(n): return [[] for _ in range(n)]")[2] == (
-        "passed 1 base inputs, 1 left out as too large to compare"
+        f"passed 1 base inputs, 1 left out as too large to compare [{sandbox.tier}]"
     )
 
 

@@ -77,7 +77,7 @@ def test_exit_code_0_where_the_default_sweep_would_run(tmp_path: Path) -> None:
     for name in names:
         assert line_of(name, done.stdout).startswith("ok"), done.stdout
     assert line_of("hub", done.stdout).startswith("warning")
-    assert "not yet part of this version" in line_of("sandbox", done.stdout)
+    assert "programs" in line_of("sandbox", done.stdout)
     assert "model=nano engine=vllm task=chain would run here" in done.stdout
     assert not (tmp_path / "run").exists()
 
