@@ -19,7 +19,7 @@ from qwen3_eval.score import read_records, score_answers
 from qwen3_eval.store import Store
 from qwen3_eval.subset import select
 from qwen3_eval.task import Asking, load_task
-from qwen3_eval.types import MODES, NON_THINKING, THINKING, Message, Sampling
+from qwen3_eval.types import NON_THINKING, THINKING, Message, Sampling
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +46,7 @@ def records(
     task = load_task("chain")
     plan = Plan(
         questions=[Questions("chain", select(task.load(Asking(DataSource())).made, 200), 1, 9000)],
-        modes=MODES,
+        modes=(THINKING, NON_THINKING),
         budgets=BUDGETS,
         sampling=GREEDY if request.param == "greedy" else QWEN3,
         strategy="nested",
