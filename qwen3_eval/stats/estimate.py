@@ -48,7 +48,7 @@ def estimate(scores: ArrayLike, clusters: Sequence[Hashable] | None = None) -> E
         raise ValueError(f"scores has shape {values.shape}; (n_questions, n_repeats) is asked for")
     if np.nanmin(values, initial=0.0) < 0 or np.nanmax(values, initial=1.0) > 1:
         raise ValueError("scores holds a value outside 0-1; NaN marks a repeat without a score")
-    every_mean = _question_means(values)
+    every_mean = question_means(values)
     scored = ~np.isnan(every_mean)
     n_questions = int(scored.sum())
     if n_questions == 0:
@@ -62,7 +62,7 @@ def estimate(scores: ArrayLike, clusters: Sequence[Hashable] | None = None) -> E
             raise ValueError(f"clusters names {len(clusters)} questions; scores holds {len(values)}")
         numbers = {label: number for number, label in enumerate(dict.fromkeys(clusters))}
         labels = np.array([numbers[label] for label in clusters])[scored]
-    stderr, n_units = _clustered_stderr(means, labels)
+    stderr, n_units = clustered_stderr(means, labels)
     low, high = _wilson_interval(score, stderr, n_units)
     return Estimate(score, stderr, low, high, n_questions, int(np.sum(~np.isnan(values), axis=1).max()))
 
@@ -86,7 +86,7 @@ def estimate_macro(
     """
     named = clusters or [[(number, i) for i in range(len(np.asarray(g)))] for number, g in enumerate(groups)]
     found = [
-        (estimate(group), _question_means(group), labels) for group, labels in zip(groups, named, strict=True)
+        (estimate(group), question_means(group), labels) for group, labels in zip(groups, named, strict=True)
     ]
     found = [each for each in found if each[0].n_questions]
     if not found:
@@ -110,7 +110,7 @@ def estimate_macro(
     return Estimate(score, stderr, low, high, n_questions, max(got.n_repeats for got, _, _ in found))
 
 
-def _question_means(scores: ArrayLike) -> NDArray[np.float64]:
+def question_means(scores: ArrayLike) -> NDArray[np.float64]:
     """Returns each question's mean over its repeats, (n_questions,), NaN where it has no score."""
     values = np.asarray(scores, dtype=float)
     counts = np.sum(~np.isnan(values), axis=1)
@@ -120,7 +120,7 @@ def _question_means(scores: ArrayLike) -> NDArray[np.float64]:
     return means
 
 
-def _clustered_stderr(means: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[float, int]:
+def clustered_stderr(means: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[float, int]:
     """Returns the standard error of the mean of `means` (n_questions,), and the number of clusters.
 
     With one question to a cluster this is the usual s / sqrt(n). NaN where there is one cluster.
