@@ -288,8 +288,8 @@
     budgetNames = new Map(index.budgets.map(([value, name]) => [String(value), name]));
     const form = $("filters").elements;
     fill(form.task, "all tasks", pairs(col.task));
-    fill(form.mode, "both modes", pairs(col.mode));
-    fill(form.budget, "all budgets", index.budgets.map(([value, name]) => [value, value === 0 ? "0 (non-thinking)" : name]));
+    fill(form.mode, "all modes", pairs(col.mode));
+    fill(form.budget, "all budgets", index.budgets.map(([value, name]) => [value, value === 0 ? "0 (no thinking)" : name]));
     fill(form.outcome, "all verdicts", pairs(col.outcome).map(([value]) => [value, OUTCOMES[value]]));
     $("filters").hidden = $("panes").hidden = false;
     $("filters").addEventListener("submit", (event) => event.preventDefault());
