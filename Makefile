@@ -23,6 +23,7 @@ bench: $(VENV)/.ready
 	$(BIN)/python -u benchmarks/driver_memory.py
 	$(BIN)/python -u benchmarks/ruler_generation.py
 	$(BIN)/python -u benchmarks/scoring.py
+	$(BIN)/python -u benchmarks/executor.py
 	$(BIN)/python -u benchmarks/sweep_cost.py
 	$(BIN)/python -u benchmarks/against_generate.py
 	$(BIN)/python -u benchmarks/against_lm_eval.py

