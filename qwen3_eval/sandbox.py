@@ -3,26 +3,27 @@
     with Sandbox() as sandbox, sandbox.load("def f(x): return x + 1", "f") as program:
         program.call(1)  # Outcome("returned", value=2)
 
-What it covers. A program cannot read the host's files (but for the interpreter's own, in /usr), its environment
-or its processes; cannot write anywhere but to a folder of its own, which is deleted; cannot open a socket,
-trace, signal or outlive anything; and has limits of time, memory, processes, files and output, in all. A
+What it covers. A program cannot read the host's files (but for the interpreter's own, in /usr), its
+environment or its processes; cannot write anywhere but to a folder of its own, which is deleted; cannot open
+a socket, trace, signal or outlive anything; and has limits of time, memory, processes, files and output. A
 verdict cannot be forged: the check runs in the host, and what a program returns is rebuilt as plain
 builtins, so no `__eq__`, frame or exit code of its own has a say. The exception is `Program.run`, which runs
 the check inside, where the program can lie to it.
 
-What it does not cover. An error in the kernel: every program shares it with the host (a virtual machine, as
-gVisor or Firecracker give, would not). What can be learned from timing, or from /usr. A check in the host that is
-slow on a value it gets: give the judge a time limit of its own. In the tier `landlock` the host's processes
-can be counted and disk is watched, not bounded, so that for a quarter of a second more may be used; and
-under a host that is not root the programs run as its own user, held by Landlock and seccomp alone. The tier
-`unsafe` has limits but no wall.
+What it does not cover. An error in the kernel, which every program shares with the host (under gVisor or
+Firecracker it would not). What can be learned from timing, from /usr, and, but for the tier bubblewrap, from
+the names, sizes and dates of files. A check in the host that is slow on a value it gets: give the judge a
+time limit of its own. In the tier `landlock` disk is watched, not bounded, so that for a quarter of a second
+more may be used; and under a host that is not root the programs run as its own user there, held by Landlock
+and seccomp alone. Where no cgroup can be written, memory is watched too. The tier `unsafe` has limits but no
+wall.
 """
 
 import os
 import queue
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from qwen3_eval.errors import SandboxError
 from qwen3_eval.sandbox_program import Batch, Limits, Outcome, Program, Status
@@ -33,7 +34,7 @@ __all__ = ["Batch", "Limits", "Outcome", "Program", "Sandbox", "Status", "TierRe
 
 # Tries what a wall must prevent, and names what it could do all the same.
 _PROBE = """
-def probe(uid):
+def probe():
     import os, socket
     done = []
     def attempt(name, function, *arguments):
@@ -43,13 +44,17 @@ def probe(uid):
             return
         done.append(name)
     attempt("open a socket", socket.socket)
-    for path in ("/etc/passwd", "/proc/self/environ", "/proc/1/environ", "/root", "/home"):
-        attempt("read " + path, os.listdir if path in ("/root", "/home") else open, path)
+    for path in ("/etc/passwd", "/proc/self/environ", "/proc/1/environ"):
+        attempt("read " + path, open, path)
+    for path in ("/root", "/home"):
+        attempt("list " + path, os.listdir, path)
     attempt("write to /usr", open, "/usr/qwen3_eval_probe", "w")
-    attempt("signal its parent", os.kill, os.getppid(), 0)
-    open("mine", "w").write("but this it may")
-    return [2**100, done if os.getppid() else [name for name in done if name != "signal its parent"]]
+    if os.getppid():
+        attempt("signal its parent", os.kill, os.getppid(), 0)
+    open("mine", "w").close()  # this it may
+    return done
 """
+_PROBE_INDEX = 15  # beside those of workers, which count from 0
 
 
 class Sandbox:
@@ -127,7 +132,7 @@ class Sandbox:
 
 
 def probe_tiers() -> list[TierReport]:
-    """Returns for each tier, strongest first, whether it works here. Runs a program in each, for about 0.1 s."""
+    """Returns for each tier, strongest first, whether it works here: a program is run in it, for 0.2 s."""
     with ThreadPoolExecutor(1) as starter:
         return [starter.submit(_probe, name).result()[0] for name in TIERS]
 
@@ -160,24 +165,25 @@ def _choose(tier: str | None, unsafe: bool) -> tuple[str, Interpreter]:
 
 def _probe(tier: str) -> tuple[TierReport, Interpreter | None]:
     """Returns whether a tier works, and with which interpreter. Runs a program that tries to get out."""
-    reason = "no Python 3.9 or later was found to run inside"
+    reasons = []
     for interpreter in find_interpreters():
-        worker = Worker(tier, interpreter, 15)
+        worker = Worker(tier, interpreter, _PROBE_INDEX)
         try:
             worker.start()
             program = worker.begin(_PROBE, "probe", Limits(call_s=20))
-            outcome = program.call(os.geteuid())
+            outcome = program.call()
             worker.end(program)
         except (SandboxError, OSError) as error:
-            reason = str(error)
+            reasons.append(str(error))
             continue
         finally:
-            with suppress(OSError):
-                worker.close()
+            worker.close()
         if outcome.status != "returned":
-            reason = f"a program in it {outcome.status}: {outcome.detail}"
-        elif outcome.value != [2**100, []] and tier != UNSAFE:
-            reason = f"a program in it could {', '.join(outcome.value[1])}"
+            reasons.append(f"a program in it {outcome.status}: {outcome.detail}")
+        elif outcome.value and tier != UNSAFE:
+            reasons = [f"a program in it could {', '.join(outcome.value)}"]
+            break
         else:
             return TierReport(tier, True), interpreter
+    reason = reasons[0] if reasons else "no Python 3.9 or later was found to run inside"
     return TierReport(tier, False, reason, ADVICE.get(tier, "")), None

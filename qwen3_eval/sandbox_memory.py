@@ -1,8 +1,8 @@
 """How much memory a worker's processes hold together: a cgroup where one can be had, else a look at /proc.
 
-The kernel's limits per process do not bound the sum: 32 processes under 4 GiB each are 128 GiB. A cgroup (v1 or
-v2) bounds it exactly, and the kernel ends what goes over. Where none can be written, the resident sizes are
-summed up every 50 ms, and what goes over is ended then.
+The kernel's limits per process do not bound the sum: 32 processes under 4 GiB each are 128 GiB. A cgroup (v1
+or v2) bounds it exactly, and the kernel ends what goes over. Where none can be written, the resident sizes
+are summed up every 50 ms, and what goes over is ended then.
 
 Source: Linux, Documentation/admin-guide/cgroup-v1/memory.rst and cgroup-v2.rst.
 """

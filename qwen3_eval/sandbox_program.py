@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from qwen3_eval.errors import SandboxError
-from qwen3_eval.sandboxes import codec
+from qwen3_eval.sandboxes import codec, frames
 
 Status = Literal[
     "returned", "raised", "timed_out", "out_of_memory", "crashed", "forbidden", "unrepresentable"
@@ -50,7 +50,7 @@ class Outcome:
     """What came of one call. `value` is of builtins only, and None unless the status is `returned`.
 
     `detail` says what went wrong, as `ZeroDivisionError: division by zero` or `signal SIGSEGV`; where the
-    program wrote it, it is the program's word. `elapsed_s` is measured in the host. In a batch the answers that
+    program wrote it, it is the program's word. `elapsed_s` is measured in the host. In a batch, answers that
     were read together share one reading of the clock: the first of them bears it, the others bear 0.
     """
 
@@ -69,12 +69,14 @@ class Batch:
     def __init__(self, inputs: Sequence[Sequence[Any]]) -> None:
         self.requests: list[tuple[int, bytes]] = []
         part: list[bytes] = []
+        size = 0
         for arguments in inputs:
             encoded = codec.encode(list(arguments))
-            if part and sum(map(len, part)) + len(encoded) > _BATCH_BYTES:
+            if part and size + len(encoded) > _BATCH_BYTES:
                 self._add(part)
-                part = []
+                part, size = [], 0
             part.append(encoded)
+            size += len(encoded)
         if part:
             self._add(part)
 
@@ -100,7 +102,7 @@ class Program:
 
     def __init__(self, channel: socket.socket, status: socket.socket, limits: Limits) -> None:
         self._channel, self._status, self._limits = channel, status, limits
-        self._frames = codec.Frames(limits.frame_bytes)
+        self._frames = frames.Frames(limits.frame_bytes)
         self._poll = select.poll()
         self._poll.register(channel, select.POLLIN)
         self._poll.register(status, select.POLLIN)
@@ -168,7 +170,7 @@ class Program:
             self._end = Outcome("timed_out", detail=f"after {self._limits.total_s:.3g} s in all")
             self.stop()
             return [self._end] * n
-        answered, self._end = self._converse(codec.frame(request), n, call_s)
+        answered, self._end = self._converse(frames.frame(request), n, call_s)
         self._used_s += sum(outcome.elapsed_s for outcome in answered)
         if self._end is not None:
             answered.append(self._end)
@@ -177,7 +179,7 @@ class Program:
         return answered
 
     def _converse(self, request: bytes, n: int, call_s: float) -> tuple[list[Outcome], Outcome | None]:
-        """Sends a request, reads `n` answers. Returns those that came, and what ended the program if it did."""
+        """Sends a request, reads `n` answers. Returns those that came, and what ended the program, if so."""
         answered: list[Outcome] = []
         began = last = time.monotonic()
         end = began + max(call_s, self._limits.total_s - self._used_s)
@@ -234,7 +236,7 @@ class Program:
             raise self._explain_end()
         try:
             payloads: list[bytes] = self._frames.feed(data)
-        except codec.CodecError as error:
+        except frames.FrameError as error:
             raise _EndedError("crashed", f"it wrote to the channel: {error}") from None
         return payloads
 
@@ -242,7 +244,7 @@ class Program:
         return _EndedError(*(self.exceeded or ("timed_out", f"after {call_s:.3g} s")))
 
     def _explain_end(self) -> _EndedError:
-        """Returns why the program ended, by the supervisor's word. Raises SandboxError where no wall stood."""
+        """Returns why the program ended, by its supervisor. Raises SandboxError where no wall stood."""
         report = self._read_report()
         if self.exceeded is not None:
             return _EndedError(*self.exceeded)

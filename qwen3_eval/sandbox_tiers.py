@@ -9,9 +9,11 @@ unsafe       a process with limits, and no wall at all
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -26,10 +28,18 @@ ADVICE = {
     "bubblewrap": "install bubblewrap (apt install bubblewrap) and allow user namespaces (sysctl "
     "user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns=0, or in Docker "
     "--security-opt seccomp=unconfined --security-opt apparmor=unconfined)",
-    "unshare": "allow user namespaces as for bubblewrap, and a kernel with Landlock (Linux 5.13, lsm=landlock,…)",
-    "landlock": "a kernel with Landlock (Linux 5.13, lsm=landlock,…) and seccomp, on x86_64 or aarch64",
+    "unshare": "allow user namespaces as for bubblewrap, on a kernel with Landlock (Linux 5.13)",
+    "landlock": "a kernel with Landlock (Linux 5.13, lsm=landlock) and seccomp, on x86_64 or aarch64",
 }
-MODULES = ("policy", "codec", "seccomp", "confine", "child", "runner")  # each imports those before it only
+MODULES = (
+    "policy",
+    "codec",
+    "frames",
+    "seccomp",
+    "confine",
+    "child",
+    "runner",
+)  # each imports those before it only
 # The interpreter gets the modules' sources over the control socket, so no file of ours need be readable
 # inside. -E is left out for PYTHONHASHSEED: the environment is ours alone.
 _PYTHON = ("-s", "-S", "-B", "-X", "utf8", "-c")
@@ -103,14 +113,26 @@ def choose_uid(index: int) -> int | None:
     if os.geteuid() != 0:
         return None
     first, last = policy.UIDS
-    return first + (os.getpid() * 16 + index) % (last - first + 1)
+    chosen: int = first + (os.getpid() * 16 + index) % (last - first + 1)
+    return chosen
 
 
-def choose_folder(tier: str, index: int) -> str | None:
+def choose_folder(tier: str, index: int, uid: int | None) -> str | None:
     """Returns where a worker's programs may write, in tiers without a mount of their own; else None."""
     if policy.TIERS[tier]["namespaces"]:
         return None
-    return os.path.join(tempfile.gettempdir(), f"qwen3_eval-{os.getpid()}-{index}-{os.urandom(4).hex()}")
+    parents = [tempfile.gettempdir(), "/tmp", "/var/tmp"]
+    if uid is not None:  # another user than ours has to get there
+        parents = [parent for parent in parents if _is_open_to_all(Path(parent))]
+    if not parents:
+        raise SandboxError("there is no folder for temporary files that every user can get to; set TMPDIR")
+    return os.path.join(parents[0], f"qwen3_eval-{os.getpid()}-{index}-{os.urandom(4).hex()}")
+
+
+def _is_open_to_all(folder: Path) -> bool:
+    with suppress(OSError):
+        return all(path.stat().st_mode & stat.S_IXOTH for path in (folder, *folder.parents))
+    return False
 
 
 def build_command(tier: str, interpreter: Interpreter, uid: int | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -18,6 +19,8 @@ from qwen3_eval.sandbox_tiers import Interpreter, build_command, choose_folder, 
 from qwen3_eval.sandboxes import policy
 
 _START_S = 30.0
+_COUNTED_BY_NAMESPACE = tuple(int(n) for n in re.findall(r"\d+", os.uname().release)[:2]) >= (5, 14)
+"""Whether each user namespace counts a user's processes apart: since Linux 5.14 (UCOUNT_RLIMIT_NPROC)."""
 _WATCH_S = 0.05
 _WATCH_DISK_EVERY = 5
 
@@ -38,16 +41,16 @@ class Worker:
     def start(self) -> None:
         """Starts the wall and the zygote in it. Raises SandboxError with what they say, where they cannot."""
         self._uid = choose_uid(self._index)
-        self._folder = choose_folder(self.tier, self._index)
+        self._folder = choose_folder(self.tier, self._index, self._uid)
         command = build_command(self.tier, self._interpreter, self._uid)
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
                 command,
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                env=policy.ENVIRONMENT,
+                env=dict(policy.ENVIRONMENT),
                 cwd="/",
                 start_new_session=True,
             )
@@ -74,8 +77,11 @@ class Worker:
         """Starts a program in a new fork. Raises SandboxError where the worker is gone, or has no wall."""
         asked = asdict(limits) | {"processes_outside": self._count_outside()}
         if self._memory is not None:
-            self._memory.limit(limits.memory_bytes)
-            self._kills = self._memory.kills()
+            try:
+                self._memory.limit(limits.memory_bytes)
+                self._kills = self._memory.kills()
+            except OSError as error:  # what a program before it left may not be freed yet
+                raise SandboxError(f"a worker's memory cannot be limited: {error}") from error
         channel, their_channel = socket.socketpair()
         status, their_status = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with their_channel, their_status:
@@ -117,6 +123,9 @@ class Worker:
             process.wait()
         if process.stderr is not None:
             process.stderr.close()
+        if self._folder is not None and os.path.exists(self._folder):  # the zygote was killed before it could
+            for delete in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
+                subprocess.run([*delete, self._folder], stderr=subprocess.DEVNULL, check=False)
         if self._memory is not None:
             self._memory.close()
             self._memory = None
@@ -127,11 +136,12 @@ class Worker:
         if current is None or process is None:
             return
         program, limits = current
+        memory = self._memory
         with suppress(OSError):
-            if self._memory is not None:
-                over = self._memory.kills() > self._kills
-            else:
+            if memory is None:
                 over = resident_bytes(process.pid) > limits.memory_bytes
+            else:
+                over = memory.kills() > self._kills
             if over:
                 program.exceeded = ("out_of_memory", f"more than {limits.memory_bytes} bytes in all")
                 program.stop()
@@ -150,9 +160,10 @@ class Worker:
 
     def _count_outside(self) -> int:
         """Returns how many processes count against a program's limit that are not its own."""
-        if policy.TIERS[self.tier]["namespaces"]:
-            return 4  # the wall, the zygote, the supervisor
-        return 1 if self._uid is not None else tasks_of(os.geteuid()) + 2
+        namespaces = policy.TIERS[self.tier]["namespaces"]
+        if self._uid is None and not (namespaces and _COUNTED_BY_NAMESPACE):
+            return tasks_of(os.geteuid()) + 4  # the wall, the zygote, the supervisor: not all are there yet
+        return 4 if namespaces else 1
 
     def _read_complaint(self) -> str:
         """Returns the last line that a process which did not start has written."""

@@ -14,6 +14,7 @@ import types
 
 import codec
 import confine
+import frames
 import seccomp
 
 CHANNEL = 3  # the file descriptor of the channel; 0, 1 and 2 are /dev/null
@@ -39,19 +40,21 @@ def enclose(limits, channel, config, wall):
     folder = config["folder"] or "/tmp"
     os.setsid()  # else kill(0, ...) would reach the process group outside
     if wall["namespaces"]:
-        confine.die_with_parent()
         confine.mount_private_folder(folder, limits["disk_bytes"], limits["files"])
     os.chdir(folder)
     os.environ.update(HOME=folder, TMPDIR=folder)
     os.umask(0o077)
     if config["uid"] is not None:
         confine.become(config["uid"])
+    confine.die_with_parent()  # becoming another user would have undone it
     confine.drop_privileges()
     if wall["landlock"] is not None:
         confine.enforce_landlock(wall["landlock"], folder)
     confine.set_limits(limits, limits["processes"] + limits["processes_outside"])
-    if wall["seccomp"] is not None:
-        seccomp.install(seccomp.assemble(os.getpid()) if wall["signals_leak"] else wall["seccomp"])
+    if wall["seccomp"] is not None and wall["signals_leak"]:
+        seccomp.install(seccomp.assemble(shared_user=True, own_pid=os.getpid()))
+    elif wall["seccomp"] is not None:
+        seccomp.install(wall["seccomp"])
     for number in (0, 1, 2):
         os.dup2(wall["null"], number)
     os.dup2(channel, CHANNEL, inheritable=False)
@@ -67,7 +70,7 @@ def answer(channel, frame_bytes):
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # nobody reads it, but printing must not fail
     importlib.import_module("random").seed(0)  # the same program draws the same numbers every time
-    frames = codec.Frames(frame_bytes)
+    stream = frames.Frames(frame_bytes)
     module = types.ModuleType("program")
     module.__builtins__ = builtins
     sys.modules["program"] = module  # dataclasses and typing look a class's module up
@@ -87,14 +90,14 @@ def answer(channel, frame_bytes):
         exec(compile(source, "<check>", "exec"), module.__dict__)
 
     def send(answered):
-        channel.sendall(codec.frame(answered))
+        channel.sendall(frames.frame(answered))
 
     send(codec.encode(["returned", None]))  # the wall stands
     while True:
-        data = channel.recv(min(1 << 20, max(1 << 16, frames.missing())))
+        data = channel.recv(min(1 << 20, max(1 << 16, stream.missing())))
         if not data:
             return
-        for payload in frames.feed(data):
+        for payload in stream.feed(data):
             operation, *operands = codec.decode(payload)
             if operation == "batch":
                 for arguments in operands[0]:

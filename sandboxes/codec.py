@@ -8,7 +8,6 @@ whatever would cost more than linear time to rebuild are bounded, and what break
 """
 
 import json
-import struct
 import sys
 from collections import OrderedDict, deque
 from datetime import date, datetime, time, timedelta
@@ -33,13 +32,25 @@ class CodecError(ValueError):
     """A value that cannot be written, or bytes that no writer of ours wrote."""
 
 
+def _bounded_int(text):
+    if len(text) > 5_000:
+        raise CodecError("malformed: a long int in the short form")
+    return int(text)
+
+
+# Made once: the functions of the json module would make one of each for every call.
+_WRITER = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))
+_READER = json.JSONDecoder()
+_WARY_READER = json.JSONDecoder(parse_int=_bounded_int)
+
+
 def encode(value):
     """Returns a value as bytes. Raises CodecError where it has no form here, is too deep or too large.
 
     Iterators and generators are walked, at most MAX_ITEMS items; whatever they raise comes through.
     """
     try:
-        text = json.dumps(_flatten(value, 0, [0]), ensure_ascii=False, separators=(",", ":"))
+        text = _WRITER.encode(_flatten(value, 0, [0]))
     except RecursionError:
         raise CodecError("nested too deep") from None
     return text.encode("utf-8", "surrogatepass")
@@ -51,20 +62,14 @@ def decode(payload):
         raise CodecError(f"more than {MAX_PARTS} parts")
     try:
         digits = getattr(sys, "get_int_max_str_digits", lambda: 0)()
-        parse_int = int if 0 < digits <= 10_000 else _bounded_int  # the host may have lifted Python's bound
-        return _rebuild(json.loads(payload.decode("utf-8", "surrogatepass"), parse_int=parse_int), 0)
+        reader = _READER if 0 < digits <= 10_000 else _WARY_READER  # the host may have lifted Python's bound
+        return _rebuild(reader.decode(payload.decode("utf-8", "surrogatepass")), 0)
     except CodecError:
         raise
     except RecursionError:
         raise CodecError("nested too deep") from None
     except (ValueError, TypeError, ArithmeticError, KeyError) as error:
         raise CodecError(f"malformed: {type(error).__name__}") from None
-
-
-def _bounded_int(text):
-    if len(text) > 5_000:
-        raise CodecError("malformed: a long int in the short form")
-    return int(text)
 
 
 def _flatten(value, depth, parts):
@@ -270,38 +275,3 @@ def _exactly(parts, n):
     if len(parts) != n:
         raise CodecError("malformed: a tag with too few or too many parts")
     return parts
-
-
-class Frames:
-    """Cuts a stream of bytes into frames: a length in four bytes, then that many bytes."""
-
-    def __init__(self, frame_bytes):
-        self._limit = frame_bytes
-        self._buffer = bytearray()
-
-    def feed(self, data):
-        """Takes what arrived. Returns the payloads now complete. Raises CodecError on a giant one."""
-        self._buffer += data
-        payloads, start = [], 0
-        while len(self._buffer) - start >= 4:
-            (length,) = struct.unpack_from(">I", self._buffer, start)
-            if length > self._limit:
-                raise CodecError(f"frame of {length} bytes; at most {self._limit} are taken")
-            if len(self._buffer) - start - 4 < length:
-                break
-            payloads.append(bytes(self._buffer[start + 4 : start + 4 + length]))
-            start += 4 + length
-        if start:
-            del self._buffer[:start]
-        return payloads
-
-    def missing(self):
-        """Returns how many bytes the frame at hand still lacks, as far as is known: at least 1."""
-        if len(self._buffer) < 4:
-            return 4 - len(self._buffer)
-        return max(1, 4 + struct.unpack_from(">I", self._buffer)[0] - len(self._buffer))
-
-
-def frame(payload):
-    """Returns a payload with its length before it."""
-    return struct.pack(">I", len(payload)) + payload

@@ -57,7 +57,7 @@ DENIED = {
     "the network": ("socket", "connect", "bind", "listen", "accept", "accept4"),  # socketpair stays
     "looking into other processes": (
         "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease",
-        "pidfd_open", "pidfd_getfd", "pidfd_send_signal", "kcmp", "perf_event_open",
+        "pidfd_open", "pidfd_getfd", "pidfd_send_signal", "kcmp", "perf_event_open", "inotify_add_watch",
     ),
     "changing other processes": (
         "setpriority", "sched_setparam", "sched_setscheduler", "sched_setattr", "sched_setaffinity",
@@ -103,23 +103,36 @@ DENIED_ARGUMENTS = (
 # Where neither a namespace nor Landlock (from ABI 6 on) keeps signals in: only to oneself.
 SIGNALS = ("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo")
 
+# Where programs run as the host's own user, without a mount of their own: what Landlock does not look at, and
+# what its first versions did not. Files that are open are another matter, and stay.
+CHANGES_BY_NAME = (
+    "chmod", "fchmodat", "fchmodat2", "chown", "lchown", "fchownat", "utime", "utimes", "futimesat",
+    "utimensat", "setxattr", "lsetxattr", "removexattr", "lremovexattr", "setxattrat", "removexattrat",
+    "file_setattr", "truncate",
+)  # fmt: skip
+
 # machine: (AUDIT_ARCH of its calls, index into SYSCALLS). Source: linux/audit.h
 MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 
-# name: (number on x86_64, on aarch64). Source: asm/unistd_64.h and asm-generic/unistd.h of Linux 6.1
+# name: (number on x86_64, on aarch64). Source: asm/unistd_64.h and asm-generic/unistd.h of Linux 6.1;
+# those from 452 on, the same on every machine: scripts/syscall.tbl of Linux 6.17
 SYSCALLS = {
     "_sysctl": (156, None), "accept": (43, 202), "accept4": (288, 242), "acct": (163, 89),
     "add_key": (248, 217), "adjtimex": (159, 171), "bind": (49, 200), "bpf": (321, 280),
-    "chroot": (161, 51), "clock_adjtime": (305, 266), "clock_settime": (227, 112), "clone": (56, 220),
-    "clone3": (435, 435), "connect": (42, 203), "delete_module": (176, 106), "fanotify_init": (300, 262),
-    "fanotify_mark": (301, 263), "fcntl": (72, 25), "finit_module": (313, 273), "fsconfig": (431, 431),
-    "fsmount": (432, 432), "fsopen": (430, 430), "fspick": (433, 433), "init_module": (175, 105),
-    "io_uring_enter": (426, 426), "io_uring_register": (427, 427), "io_uring_setup": (425, 425),
-    "ioctl": (16, 29), "ioperm": (173, None), "iopl": (172, None), "ioprio_set": (251, 30),
-    "kcmp": (312, 272), "kexec_file_load": (320, 294), "kexec_load": (246, 104), "keyctl": (250, 219),
-    "kill": (62, 129), "listen": (50, 201), "lookup_dcookie": (212, 18), "memfd_create": (319, 279),
-    "memfd_secret": (447, 447), "migrate_pages": (256, 238), "modify_ldt": (154, None),
-    "mount": (165, 40), "mount_setattr": (442, 442), "move_mount": (429, 429), "move_pages": (279, 239),
+    "chmod": (90, None), "chown": (92, None), "chroot": (161, 51), "clock_adjtime": (305, 266),
+    "clock_settime": (227, 112), "clone": (56, 220), "clone3": (435, 435), "connect": (42, 203),
+    "delete_module": (176, 106), "fanotify_init": (300, 262), "fanotify_mark": (301, 263),
+    "fchmodat": (268, 53), "fchmodat2": (452, 452), "fchownat": (260, 54), "fcntl": (72, 25),
+    "file_setattr": (469, 469), "finit_module": (313, 273), "fsconfig": (431, 431),
+    "fsmount": (432, 432), "fsopen": (430, 430), "fspick": (433, 433), "futimesat": (261, None),
+    "init_module": (175, 105), "inotify_add_watch": (254, 27), "io_uring_enter": (426, 426),
+    "io_uring_register": (427, 427), "io_uring_setup": (425, 425), "ioctl": (16, 29),
+    "ioperm": (173, None), "iopl": (172, None), "ioprio_set": (251, 30), "kcmp": (312, 272),
+    "kexec_file_load": (320, 294), "kexec_load": (246, 104), "keyctl": (250, 219), "kill": (62, 129),
+    "lchown": (94, None), "listen": (50, 201), "lookup_dcookie": (212, 18), "lremovexattr": (198, 15),
+    "lsetxattr": (189, 6), "memfd_create": (319, 279), "memfd_secret": (447, 447),
+    "migrate_pages": (256, 238), "modify_ldt": (154, None), "mount": (165, 40),
+    "mount_setattr": (442, 442), "move_mount": (429, 429), "move_pages": (279, 239),
     "mq_open": (240, 180), "mq_unlink": (241, 181), "msgctl": (71, 187), "msgget": (68, 186),
     "msgrcv": (70, 188), "msgsnd": (69, 189), "name_to_handle_at": (303, 264), "nfsservctl": (180, 42),
     "open_by_handle_at": (304, 265), "open_tree": (428, 428), "perf_event_open": (298, 241),
@@ -127,14 +140,16 @@ SYSCALLS = {
     "pidfd_send_signal": (424, 424), "pivot_root": (155, 41), "prlimit64": (302, 261),
     "process_madvise": (440, 440), "process_mrelease": (448, 448), "process_vm_readv": (310, 270),
     "process_vm_writev": (311, 271), "ptrace": (101, 117), "quotactl": (179, 60),
-    "quotactl_fd": (443, 443), "reboot": (169, 142), "request_key": (249, 218),
-    "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240), "sched_setaffinity": (203, 122),
-    "sched_setattr": (314, 274), "sched_setparam": (142, 118), "sched_setscheduler": (144, 119),
-    "semctl": (66, 191), "semget": (64, 190), "semop": (65, 193), "semtimedop": (220, 192),
-    "setdomainname": (171, 162), "sethostname": (170, 161), "setns": (308, 268),
-    "setpriority": (141, 140), "settimeofday": (164, 170), "shmat": (30, 196), "shmctl": (31, 195),
-    "shmget": (29, 194), "socket": (41, 198), "swapoff": (168, 225), "swapon": (167, 224),
-    "sysfs": (139, None), "syslog": (103, 116), "tgkill": (234, 131), "tkill": (200, 130),
-    "umount2": (166, 39), "unshare": (272, 97), "uselib": (134, None), "userfaultfd": (323, 282),
-    "ustat": (136, None), "vhangup": (153, 58),
+    "quotactl_fd": (443, 443), "reboot": (169, 142), "removexattr": (197, 14),
+    "removexattrat": (466, 466), "request_key": (249, 218), "rt_sigqueueinfo": (129, 138),
+    "rt_tgsigqueueinfo": (297, 240), "sched_setaffinity": (203, 122), "sched_setattr": (314, 274),
+    "sched_setparam": (142, 118), "sched_setscheduler": (144, 119), "semctl": (66, 191),
+    "semget": (64, 190), "semop": (65, 193), "semtimedop": (220, 192), "setdomainname": (171, 162),
+    "sethostname": (170, 161), "setns": (308, 268), "setpriority": (141, 140),
+    "settimeofday": (164, 170), "setxattr": (188, 5), "setxattrat": (463, 463), "shmat": (30, 196),
+    "shmctl": (31, 195), "shmget": (29, 194), "socket": (41, 198), "swapoff": (168, 225),
+    "swapon": (167, 224), "sysfs": (139, None), "syslog": (103, 116), "tgkill": (234, 131),
+    "tkill": (200, 130), "truncate": (76, 45), "umount2": (166, 39), "unshare": (272, 97),
+    "uselib": (134, None), "userfaultfd": (323, 282), "ustat": (136, None), "utime": (132, None),
+    "utimensat": (280, 88), "utimes": (235, None), "vhangup": (153, 58),
 }  # fmt: skip

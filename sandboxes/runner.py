@@ -77,11 +77,14 @@ def prepare(config):
         os.mkdir(folder, 0o700)
         if config["uid"] is not None:
             os.chown(folder, config["uid"], config["uid"])
+    if tier["namespaces"] and tier["landlock"]:
+        confine.make_all_read_only()  # Landlock does not look at chmod and its like
+    shared_user = not tier["namespaces"] and config["uid"] is None
     return {
         "namespaces": tier["namespaces"],
         "landlock": confine.prepare_landlock() if tier["landlock"] else None,
-        "seccomp": seccomp.assemble() if tier["seccomp"] else None,
-        "signals_leak": not tier["namespaces"] and confine.landlock_version() < 6 and config["uid"] is None,
+        "seccomp": seccomp.assemble(shared_user=shared_user) if tier["seccomp"] else None,
+        "signals_leak": shared_user and confine.landlock_version() < 6,
         "null": os.open(os.devnull, os.O_RDWR),
     }
 

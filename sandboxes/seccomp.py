@@ -14,6 +14,7 @@ import struct
 
 import policy
 
+_libc = ctypes.CDLL(None, use_errno=True)
 _LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL = 0x7FFF0000, 0x80000000
 _REFUSE = 0x00050000  # SECCOMP_RET_ERRNO; the low bits are the errno
@@ -21,8 +22,8 @@ _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data
 _X32 = 0x40000000  # x86_64 has a second set of numbers from here on
 
 
-def assemble(own_pid=None):
-    """Returns the filter as bytes; with a PID, signals to any other process are refused too.
+def assemble(*, shared_user=False, own_pid=None):
+    """Returns the filter as bytes. It is stricter under the host's own user, and with a PID about signals.
 
     Raises OSError where the policy has no table of calls for this machine.
     """
@@ -35,7 +36,8 @@ def assemble(own_pid=None):
     code.append(_step(_LOAD, _NUMBER))
     if machine == "x86_64":
         code += [_step(_JUMP_AT_LEAST, _X32, 0, 1), _step(_RETURN, _KILL)]
-    for name in [name for names in policy.DENIED.values() for name in names]:
+    denied = [name for names in policy.DENIED.values() for name in names]
+    for name in (*denied, *policy.CHANGES_BY_NAME) if shared_user else denied:
         code += _refuse(policy.SYSCALLS[name][column], errno.EPERM)
     for name in policy.ABSENT:
         code += _refuse(policy.SYSCALLS[name][column], errno.ENOSYS)
@@ -80,6 +82,5 @@ def install(code):
     Needs no_new_privs set, or CAP_SYS_ADMIN.
     """
     program = _Program(len(code) // 8, code)
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(22, 2, ctypes.byref(program), 0, 0) != 0:  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+    if _libc.prctl(22, 2, ctypes.byref(program), 0, 0) != 0:  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
         raise OSError(ctypes.get_errno(), "the kernel takes no seccomp filter")
