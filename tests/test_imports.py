@@ -129,15 +129,3 @@ def test_nobody_imports_the_four_folders_by_their_bare_names() -> None:
     for file in [*PACKAGE.rglob("*.py"), *TASKS.glob("*.py"), *Path(__file__).parent.glob("*.py")]:
         for module in imports_of(file):
             assert module.split(".")[0] not in bare, f"{file.name} imports {module}"
-
-
-def test_what_runs_behind_the_wall_needs_python_alone() -> None:
-    """`sandboxes/` imports the standard library and its own modules, by their bare names, as they run there."""
-    import sys
-
-    folder = PACKAGE.parent / "sandboxes"
-    own = {file.stem for file in folder.glob("*.py")}
-    for file in folder.glob("*.py"):
-        for module in imports_of(file):
-            root = module.split(".")[0]
-            assert root in own or root in sys.stdlib_module_names, f"sandboxes/{file.name} imports {module}"
