@@ -124,11 +124,12 @@ class Store:
     # Samples and rollouts.
 
     def add_sample(self, task: str, sample: Sample) -> None:
-        """Stores a question; one that stands already is left as it is."""
+        """Stores a question; one that stands already gains its form in mode `base`, if it had none."""
         messages = json.dumps([[m.role, m.content] for m in sample.messages], ensure_ascii=False)
         self._write(
-            'INSERT OR IGNORE INTO samples (task, sample_id, "group", target, messages, metadata, parts, '
-            "completion) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            'INSERT INTO samples (task, sample_id, "group", target, messages, metadata, parts, completion) '
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET completion = excluded.completion "
+            "WHERE completion IS NULL AND excluded.completion IS NOT NULL",
             (
                 task, sample.sample_id, sample.group, json.dumps(sample.target, ensure_ascii=False), messages,
                 json.dumps(dict(sample.metadata), ensure_ascii=False), json.dumps(sample.parts),

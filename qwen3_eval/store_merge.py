@@ -9,9 +9,10 @@ from qwen3_eval.store_schema import check_pages, explain, open_to_read, unpack_i
 
 # Row numbers differ between stores; what a question, a rollout and a session are does not.
 _PAIR = """
-INSERT OR IGNORE INTO samples (task, sample_id, "group", target, messages, metadata, parts, completion)
+INSERT INTO samples (task, sample_id, "group", target, messages, metadata, parts, completion)
     SELECT task, sample_id, "group", target, messages, metadata, parts, completion FROM shard.samples
-    ORDER BY id;
+    WHERE true ORDER BY id ON CONFLICT DO UPDATE SET completion = excluded.completion
+    WHERE completion IS NULL AND excluded.completion IS NOT NULL;
 INSERT INTO sessions (started, engine)
     SELECT started, engine FROM shard.sessions theirs WHERE NOT EXISTS (
         SELECT 1 FROM sessions ours WHERE ours.started = theirs.started AND ours.engine = theirs.engine)

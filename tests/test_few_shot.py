@@ -3,9 +3,11 @@
 import asyncio
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from qwen3_eval.chat import load_chat
+from qwen3_eval.cli import main
 from qwen3_eval.data import DataSource
 from qwen3_eval.engine.scripted import ScriptedEngine
 from qwen3_eval.errors import ConfigError
@@ -146,3 +148,18 @@ def test_a_base_model_is_stopped_at_its_stop_text(
         n_calls = len(engine.calls)
         asyncio.run(run_sweep(plan, chat, engine, store, Silent()))
         assert len(engine.calls) == n_calls, "a finished answer is not generated again"
+
+
+def test_a_run_gains_the_mode_and_keeps_it_when_merged(data_root: Path, tmp_path: Path) -> None:
+    """Asked in chat first, then as a base model in the same folder; joined with a run of chat alone."""
+    common = ["task=gsm8k", "limit=3", "engine=scripted", f"data.root={data_root}"]
+    folders = [tmp_path / name for name in ("first", "second", "merged")]
+    assert main(["sweep", *common, "mode=non-thinking", f"run.dir={folders[0]}"]) == 0
+    assert main(["sweep", *common, "mode=non-thinking", f"run.dir={folders[1]}"]) == 0
+    assert main(["sweep", *common, "mode=base", f"run.dir={folders[1]}"]) == 0
+    assert main(["runs", "merge", str(folders[2]), str(folders[0]), str(folders[1])]) == 0
+    for folder in folders[1:]:
+        assert main(["report", f"run.dir={folder}"]) == 0
+        samples = pd.read_parquet(folder / "samples.parquet")
+        assert samples.groupby("mode").size().to_dict() == {"base": 3, "non-thinking": 3}
+        assert set(samples.query("mode == 'base'")["prompt"].str.count("Question:")) == {5}
