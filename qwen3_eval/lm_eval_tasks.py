@@ -8,6 +8,7 @@ asked for.
 from collections.abc import Iterator, Mapping
 from functools import partial
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from qwen3_eval.data import HubSplit
@@ -50,7 +51,7 @@ def load_lm_eval_task(name: str, include_path: str = "") -> Task:
         generate,
         repeats=config.get("repeats", 1),
         also=tuple(_find_splits(config)),
-        read_from=include_path,
+        read_from=str(Path(include_path).expanduser().resolve()) if include_path else "",
     )
 
 
