@@ -311,15 +311,36 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 @pytest.mark.parametrize("name", ["humaneval", "mbpp", "evalplus"])
 def test_reference_solutions_are_correct(name: str, sandbox: Sandbox, data_root: Path) -> None:
     """All of them, in a chat answer, HumanEval/32 included; of one problem's inputs five are left out."""
-    found = load_task(name)
-    samples = load(name, data_root)
-    answers = [f"Here it is:\n```python\n{solve(sample)}\n```" for sample in samples]
-    with ThreadPoolExecutor(2) as pool:
-        verdicts = list(pool.map(found.score, samples, answers))
-    wrong = {s.sample_id: v for s, v in zip(samples, verdicts, strict=True) if v.outcome != "correct"}
-    assert wrong == {}
+    samples, verdicts = judge_solutions(name, data_root)
+    assert [v for v in verdicts if v.outcome != "correct"] == []
     left_out = [s.sample_id for s, v in zip(samples, verdicts, strict=True) if "left out" in v.reason]
     assert left_out == (["evalplus/Mbpp/255"] if name == "evalplus" else [])
+
+
+def judge_solutions(name: str, root: Path) -> tuple[list[Sample], list[Verdict]]:
+    samples = load(name, root)
+    answers = [f"Here it is:\n```python\n{solve(sample)}\n```" for sample in samples]
+    with ThreadPoolExecutor(2) as pool:
+        return samples, list(pool.map(load_task(name).score, samples, answers))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tier", ["unshare", "landlock"])
+def test_they_are_correct_behind_the_weaker_walls(tier: str, sandbox: Sandbox, data_root: Path) -> None:
+    """HumanEval's checks, MBPP's inputs and all of HumanEval+, in each tier that runs here."""
+    try:
+        weaker = Sandbox(workers=2, tier=tier)
+    except SandboxError as error:
+        pytest.skip(str(error))
+    with weaker:
+        use_sandbox(weaker)
+        try:
+            for name in ("humaneval", "mbpp", "humaneval_plus"):
+                verdicts = judge_solutions(name, data_root)[1]
+                assert [v for v in verdicts if v.outcome != "correct"] == []
+                assert all(f"[{tier}]" in v.reason for v in verdicts)
+        finally:
+            use_sandbox(sandbox)
 
 
 RIGHT = {
