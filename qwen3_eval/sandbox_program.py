@@ -52,22 +52,26 @@ class Outcome:
     `detail` says what went wrong, as `ZeroDivisionError: division by zero` or `signal SIGSEGV`; where the
     program wrote it, it is the program's word. `elapsed_s` is measured in the host. In a batch, answers that
     were read together share one reading of the clock: the first of them bears it, the others bear 0.
+    `known` tells that it returned the answer that the batch foresaw, which `value` then does not hold.
     """
 
     status: Status
     value: Any = None
     detail: str = ""
     elapsed_s: float = 0.0
+    known: bool = False
 
 
 class Batch:
     """Inputs encoded once, for `Program.call_batch` of many programs.
 
-    Raises CodecError, a ValueError, where an input cannot be sent.
+    `answers` are what is expected of each, None for nothing: what comes back the same, byte for byte, is not
+    decoded. Raises CodecError, a ValueError, where an input cannot be sent.
     """
 
-    def __init__(self, inputs: Sequence[Sequence[Any]]) -> None:
+    def __init__(self, inputs: Sequence[Sequence[Any]], answers: Sequence[Any] = ()) -> None:
         self.requests: list[tuple[int, bytes]] = []
+        self.answers = [None if answer is None else _encode_answer(answer) for answer in answers]
         part: list[bytes] = []
         size = 0
         for arguments in inputs:
@@ -140,7 +144,10 @@ class Program:
         Raises CodecError, a ValueError, where an input cannot be sent.
         """
         batch = inputs if isinstance(inputs, Batch) else Batch(inputs)
-        return [outcome for n, request in batch.requests for outcome in self._ask(request, n)]
+        outcomes: list[Outcome] = []
+        for n, request in batch.requests:
+            outcomes += self._ask(request, n, batch.answers[len(outcomes) : len(outcomes) + n])
+        return outcomes
 
     def run(self, source: str) -> Outcome:
         """Runs source in the program's own namespace. The verdict of a check run so can be forged."""
@@ -159,8 +166,8 @@ class Program:
         self._status.close()
         return clean
 
-    def _ask(self, request: bytes, n: int) -> list[Outcome]:
-        """Returns the `n` outcomes of a request."""
+    def _ask(self, request: bytes, n: int, known: Sequence[bytes | None] = ()) -> list[Outcome]:
+        """Returns the `n` outcomes of a request, of which `known` are the answers foreseen."""
         if self._end is not None:
             return [replace(self._end, elapsed_s=0.0)] * n
         if len(request) > self._limits.frame_bytes:
@@ -170,7 +177,7 @@ class Program:
             self._end = Outcome("timed_out", detail=f"after {self._limits.total_s:.3g} s in all")
             self.stop()
             return [self._end] * n
-        answered, self._end = self._converse(frames.frame(request), n, call_s)
+        answered, self._end = self._converse(frames.frame(request), n, call_s, known)
         self._used_s += sum(outcome.elapsed_s for outcome in answered)
         if self._end is not None:
             answered.append(self._end)
@@ -178,7 +185,9 @@ class Program:
             self.stop()
         return answered
 
-    def _converse(self, request: bytes, n: int, call_s: float) -> tuple[list[Outcome], Outcome | None]:
+    def _converse(
+        self, request: bytes, n: int, call_s: float, known: Sequence[bytes | None] = ()
+    ) -> tuple[list[Outcome], Outcome | None]:
         """Sends a request, reads `n` answers. Returns those that came, and what ended the program, if so."""
         answered: list[Outcome] = []
         began = last = time.monotonic()
@@ -192,7 +201,10 @@ class Program:
                 payloads = self._receive()
                 now = time.monotonic()
                 for payload in payloads:
-                    answered.append(replace(_read_answer(payload), elapsed_s=now - last))
+                    if len(answered) < len(known) and payload == known[len(answered)]:
+                        answered.append(Outcome("returned", elapsed_s=now - last, known=True))
+                    else:
+                        answered.append(replace(_read_answer(payload), elapsed_s=now - last))
                     last = now
             if len(answered) > n:
                 del answered[n:]
@@ -267,6 +279,15 @@ class Program:
             with suppress(OSError, ValueError):
                 self._report = json.loads(self._status.recv(4096))
         return self._report
+
+
+def _encode_answer(answer: Any) -> bytes | None:
+    """Returns what a program that returns `answer` sends, None where it has no such form."""
+    try:
+        encoded: bytes = codec.encode(["returned", answer])
+    except (codec.CodecError, ValueError, TypeError):
+        return None
+    return encoded
 
 
 def _read_answer(payload: bytes) -> Outcome:

@@ -536,3 +536,13 @@ def test_programs_are_started_by_the_hundred_each_second(tier: str) -> None:
         rate = 164 / (time.monotonic() - began)
     print(f"{tier}: {rate:.0f} programs/s")
     assert rate > 40
+
+
+def test_an_answer_that_is_foreseen_is_known_by_its_bytes(sandbox: Sandbox) -> None:
+    """What comes back as expected is not decoded; all else is, an equal value of another type too."""
+    with sandbox.load("def f(x): return float(x) if x == 2 else [x, {x}]", "f") as program:
+        outcomes = program.call_batch(Batch([[1], [2], [3], [4]], [[1, {1}], 2, None, [5, {5}]]))
+    assert [(o.status, o.known, o.value) for o in outcomes] == [
+        ("returned", True, None), ("returned", False, 2.0), ("returned", False, [3, {3}]),
+        ("returned", False, [4, {4}]),
+    ]  # fmt: skip

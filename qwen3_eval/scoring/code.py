@@ -134,6 +134,8 @@ def _run_inputs(
         outcomes = (outcome for batch in reference.batches for outcome in p.call_batch(batch))
         wanted = zip(reference.numbers, reference.outputs, atols, strict=True)
         for outcome, (i, expected, atol) in zip(outcomes, wanted, strict=True):
+            if outcome.known:
+                continue
             output = read_output(outcome, problem)
             if output is FAILED:
                 fault = describe(outcome)

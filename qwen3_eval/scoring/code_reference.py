@@ -20,7 +20,14 @@ from qwen3_eval.errors import QwenEvalError
 from qwen3_eval.sandbox import Batch, Limits, Outcome, Sandbox
 from qwen3_eval.sandboxes.codec import decode, encode
 from qwen3_eval.scoring.code_run import describe, run_check
-from qwen3_eval.scoring.evalplus_rules import UNSEEN, expected_from, only_asks_for_a_value, read_inputs
+from qwen3_eval.scoring.evalplus_rules import (
+    UNSEEN,
+    expected_from,
+    is_right,
+    only_asks_for_a_value,
+    read_inputs,
+    tolerances,
+)
 
 Problem = Mapping[str, Any]
 _Found = tuple[list[Any], list[float]]  # an output and a time for each input
@@ -68,7 +75,7 @@ def find_reference(sandbox: Sandbox, problem: Problem, kind: str) -> Reference:
             if found is None or len(found[0]) != len(inputs):
                 found = _time_check(sandbox, problem) if kind == "check" else _run(sandbox, problem, inputs)
                 _write(_folder() / key, found)
-            _known[key] = _arrange(inputs, *found)
+            _known[key] = _arrange(problem, inputs, *found)
         return _known[key]
 
 
@@ -80,18 +87,33 @@ def time_reference(sandbox: Sandbox, problem: Problem, kind: str) -> list[float]
     if kind == "check":
         return _time_check(sandbox, problem)[1]
     inputs = read_inputs(problem["task_id"], problem[f"{kind}_input"])
-    return _arrange(inputs, *_run(sandbox, problem, inputs)).times_s
+    return _arrange(problem, inputs, *_run(sandbox, problem, inputs)).times_s
 
 
-def _arrange(inputs: Sequence[Sequence[Any]], outputs: list[Any], times_s: list[float]) -> Reference:
+def _arrange(
+    problem: Problem, inputs: Sequence[Sequence[Any]], outputs: list[Any], times_s: list[float]
+) -> Reference:
     numbers = [i for i, output in enumerate(outputs) if output is not _TOO_LARGE]
+    expected = [outputs[i] for i in numbers]
+    asked = [inputs[i] for i in numbers]
     return Reference(
-        [outputs[i] for i in numbers],
+        expected,
         [times_s[i] for i in numbers] if outputs else times_s,
         numbers,
-        _cut([inputs[i] for i in numbers]),
+        _cut(asked, _foresee(problem, asked, expected)),
         len(outputs) - len(numbers),
     )
+
+
+def _foresee(problem: Problem, inputs: Sequence[Sequence[Any]], expected: Sequence[Any]) -> list[Any]:
+    """Returns the outputs that are right if a program gives exactly them, None for others, as NaN."""
+    task_id, entry_point = problem["task_id"], problem["entry_point"]
+    atols = tolerances(expected, problem["atol"]) if expected else []
+    cases = zip(inputs, expected, atols, strict=True)
+    return [
+        output if is_right(task_id, entry_point, arguments, output, output, atol) else None
+        for arguments, output, atol in cases
+    ]
 
 
 def read_output(outcome: Outcome, problem: Problem) -> Any:
@@ -105,9 +127,9 @@ def read_output(outcome: Outcome, problem: Problem) -> Any:
     return FAILED
 
 
-def _cut(inputs: Sequence[Sequence[Any]]) -> list[Batch]:
+def _cut(inputs: Sequence[Sequence[Any]], answers: Sequence[Any]) -> list[Batch]:
     bounds = [0, *(n for n in _BATCH_ENDS if n < len(inputs)), len(inputs)]
-    return [Batch(inputs[start:stop]) for start, stop in pairwise(bounds)]
+    return [Batch(inputs[start:stop], answers[start:stop]) for start, stop in pairwise(bounds)]
 
 
 def _run(sandbox: Sandbox, problem: Problem, inputs: Sequence[Sequence[Any]]) -> _Found:

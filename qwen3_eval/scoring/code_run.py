@@ -35,16 +35,16 @@ def run_check(
             outcome = p.run(f"{problem['test']}\ncheck({entry_point})\n")
             return "" if outcome.status == "returned" else describe(outcome), outcome.elapsed_s
 
-        calls: list[str] = []
+        calls: list[tuple[Sequence[Any], Any]] = []  # the last one; it is put into words if the check fails
 
         def candidate(*arguments: Any) -> Any:
             outcome = p.call(*arguments)
-            shown = show_call(entry_point, arguments)
             if outcome.status != "returned":
-                raise _CallFailedError(f"{shown} {describe(outcome)}")
+                raise _CallFailedError(f"{show_call(entry_point, arguments)} {describe(outcome)}")
             if isinstance(outcome.value, range) and not _is_short(outcome.value):
-                raise _CallFailedError(f"{shown} returned {show(outcome.value)}, which is too long to check")
-            calls[:] = [f"{shown} returned {show(outcome.value)}"]
+                shown = f"{show_call(entry_point, arguments)} returned {show(outcome.value)}"
+                raise _CallFailedError(f"{shown}, which is too long to check")
+            calls[:] = [(arguments, outcome.value)]
             return outcome.value
 
         started = time.monotonic()
@@ -70,8 +70,10 @@ class _CallFailedError(Exception):
     """A call of the candidate gave nothing to check; the message says how."""
 
 
-def _check(problem: Mapping[str, Any], candidate: Callable[..., Any], calls: Sequence[str]) -> str:
-    """Returns how the check fails, "" where it passes.
+def _check(
+    problem: Mapping[str, Any], candidate: Callable[..., Any], calls: Sequence[tuple[Sequence[Any], Any]]
+) -> str:
+    """Returns how the check fails, "" where it passes; `calls` holds arguments and value of the last call.
 
     The prompt is run before it: some checks use a function that it defines (HumanEval/32, 38, 50), and one
     the entry point itself (33).
@@ -90,7 +92,9 @@ def _check(problem: Mapping[str, Any], candidate: Callable[..., Any], calls: Seq
         ]
         line = clip(problem["test"].split("\n")[numbers[-1] - 1]) if numbers else ""
         kind = "" if isinstance(error, AssertionError) else f" with {type(error).__name__}"
-        return "; ".join([f"fails{kind} at `{line}`", *calls])
+        entry_point = problem["entry_point"]
+        last = [f"{show_call(entry_point, given)} returned {show(value)}" for given, value in calls]
+        return "; ".join([f"fails{kind} at `{line}`", *last])
     return ""
 
 
