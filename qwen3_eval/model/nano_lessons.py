@@ -7,6 +7,7 @@ difference, and short ones teach the single step at a fiftieth of the price of a
 
 import math
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -192,7 +193,8 @@ def draw_stop_text(rng: random.Random) -> str:
     close = rng.choice(
         ("\n</think>\n\n", "</think>\n\n", "\n</think>\n", "</think>", "</think>.\n\n", "</think> ")
     )
-    return lead + words.lstrip("\n") + close
+    # A digit right behind a cut would read as the next digit of the code.
+    return lead + re.sub(r"^[\n\d]+", "", words) + close
 
 
 def draw_left(rng: random.Random, count: int) -> int:
