@@ -18,6 +18,10 @@ import pytest
 
 from qwen3_eval.chat import STOP_TEXTS
 from qwen3_eval.engine.vllm import VllmEngine, start_vllm
+from qwen3_eval.errors import SandboxError
+from qwen3_eval.sandbox import Sandbox
+from qwen3_eval.scoring import code_reference
+from qwen3_eval.scoring.code import use_sandbox
 
 T = TypeVar("T")
 
@@ -98,3 +102,19 @@ def data_root() -> Path:
     if not root.is_dir():
         pytest.skip(f"no benchmark rows at {root}; set QWEN3_EVAL_DATA to a local mirror")
     return root
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """The sandbox that all scorers use, and a cache of expected outputs that is empty."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(code_reference, "_known", {})
+        try:
+            started = Sandbox(workers=2)
+        except SandboxError as error:
+            pytest.skip(str(error))
+        with started:
+            use_sandbox(started)
+            yield started
+            use_sandbox(None)

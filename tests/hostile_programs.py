@@ -3,6 +3,7 @@
 The task they pretend to solve is f(x) = 3x + 1, and none of them computes it.
 """
 
+import pwd
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,8 +69,9 @@ def _no_reach(*attempts: str) -> Hostile:
 
 DEAD = ("timed_out", "crashed", "out_of_memory", "forbidden", "raised", "unrepresentable")
 ANYHOW = (*DEAD, "returned")  # what matters is what it has done
+ROOT_HOME = pwd.getpwuid(0).pw_dir
 FOLDERS = (
-    "/", "/usr", "/tmp", "/var/tmp", "/dev/shm", "/home", "/root", "/etc", "/run", "/dev", "/opt", "/mnt",
+    "/", "/usr", "/tmp", "/var/tmp", "/dev/shm", "/home", ROOT_HOME, "/etc", "/run", "/dev", "/opt", "/mnt",
 )  # fmt: skip
 FRAMES = {
     f"frame: {name}": Hostile(f"def f(x):\n    {body}\n    time.sleep(30)\n", ("crashed", "timed_out"))
@@ -307,10 +309,10 @@ def f(x):
     ),
     "reading keys": _no_reach(
         "open('/etc/shadow').read()",
-        "os.listdir('/root/.ssh')",
+        f"os.listdir('{ROOT_HOME}/.ssh')",
         "os.listdir('/home')",
         "open('/etc/passwd').read()",
-        "os.listdir('/root')",
+        f"os.listdir('{ROOT_HOME}')",
     ),
     "reading the environment": Hostile(
         r"""

@@ -1,7 +1,6 @@
 """Programs as answers: found in the text, run behind the wall, judged here."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qwen3_eval.errors import SandboxError
 from qwen3_eval.sandbox import Sandbox
 from qwen3_eval.scoring import code_reference, code_run
-from qwen3_eval.scoring.code import code_scorer, extract_program, judge_program, use_sandbox
+from qwen3_eval.scoring.code import code_scorer, extract_program, judge_program
 from qwen3_eval.types import Message, Sample
 
 PROMPT = 'from math import sqrt\n\n\ndef root(n):\n    """Returns the root of n."""\n'
@@ -162,22 +160,6 @@ def test_garbage_is_quick(piece: str) -> None:
 
 
 # From here on programs are run.
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """The sandbox that all scorers use, and a cache of expected outputs that is empty."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(code_reference, "_known", {})
-        try:
-            started = Sandbox(workers=2)
-        except SandboxError as error:
-            pytest.skip(str(error))
-        with started:
-            use_sandbox(started)
-            yield started
-            use_sandbox(None)
 
 
 TRIANGLE = {

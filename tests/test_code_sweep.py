@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from sweeping import Silent
 
 from qwen3_eval.chat import STOP_TEXTS, load_chat
 from qwen3_eval.data import DataSource
@@ -22,18 +23,11 @@ from qwen3_eval.store import Store
 from qwen3_eval.subset import select
 from qwen3_eval.sweep import run_sweep
 from qwen3_eval.task import Asking, load_task
-from qwen3_eval.types import BASE, NON_THINKING, THINKING, Generation, Sample, Sampling, Verdict
+from qwen3_eval.types import BASE, NON_THINKING, THINKING, Sample, Sampling, Verdict
 
 N_QUESTIONS = 60  # of each task
 BUDGETS = (20, 1000, math.inf)
 MODES = (THINKING, NON_THINKING, BASE)
-
-
-class Silent:
-    """A progress display that shows nothing."""
-
-    def on_generation(self, generation: Generation, ending: object) -> None: ...
-    def on_rollout(self, *, reused: bool) -> None: ...
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import count
@@ -290,21 +289,6 @@ def test_base_inputs_suit_the_solutions(data_root: Path) -> None:
         expected = [expected_from(task_id, entry_point, output) for output in outputs]
         for case in zip(inputs, outputs, expected, tolerances(expected, problem["atol"]), strict=True):
             assert is_right(task_id, entry_point, *case), (task_id, case)
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """The sandbox that all scorers use, and a cache of expected outputs that is empty."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        try:
-            started = Sandbox(workers=2)
-        except SandboxError as error:
-            pytest.skip(str(error))
-        with started:
-            use_sandbox(started)
-            yield started
-            use_sandbox(None)
 
 
 @pytest.mark.slow

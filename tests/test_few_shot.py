@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from sweeping import Silent
 
 from qwen3_eval.chat import load_chat
 from qwen3_eval.cli import main
@@ -19,17 +20,10 @@ from qwen3_eval.scoring.math import HASHES, math_scorer
 from qwen3_eval.store import Store
 from qwen3_eval.sweep import run_sweep
 from qwen3_eval.task import Asking, load_task
-from qwen3_eval.types import BASE, Completion, Generation, Message, Sample, Sampling
+from qwen3_eval.types import BASE, Completion, Message, Sample, Sampling
 
 ROWS = [(str(i), {"q": f"q{i}", "a": f"a{i}", "kind": "even" if i % 2 == 0 else "odd"}) for i in range(8)]
 FORM = FewShot(n=2, ask=lambda row: f"Q: {row['q']}\nA:", answer=lambda row: f" {row['a']}", stop=("\nQ:",))
-
-
-class Silent:
-    """A progress display that shows nothing."""
-
-    def on_generation(self, generation: Generation, ending: object) -> None: ...
-    def on_rollout(self, *, reused: bool) -> None: ...
 
 
 def test_examples_come_before_the_question_and_are_never_itself() -> None:

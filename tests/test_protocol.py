@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sweeping import Silent
 
 from qwen3_eval.chat import STOP_TEXTS, load_chat
 from qwen3_eval.cli import compose_config
@@ -20,17 +21,10 @@ from qwen3_eval.score import read_records, score_answers
 from qwen3_eval.store import Store
 from qwen3_eval.study import read_study
 from qwen3_eval.sweep import run_sweep
-from qwen3_eval.types import NON_THINKING, THINKING, Generation, Message, Sample, Sampling, Verdict
+from qwen3_eval.types import NON_THINKING, THINKING, Message, Sample, Sampling, Verdict
 
 REPORT = "protocol=qwen3-report"
 SCRIPTED = "engine=scripted"
-
-
-class Silent:
-    """A progress display that shows nothing."""
-
-    def on_generation(self, generation: Generation, ending: object) -> None: ...
-    def on_rollout(self, *, reused: bool) -> None: ...
 
 
 def compose(*settings: str) -> SweepConfig:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sweeping import Silent
 
 from qwen3_eval.budget import Ending
 from qwen3_eval.chat import Chat, load_chat
@@ -21,7 +22,7 @@ from qwen3_eval.plan import Plan, Questions, choose_strategy, derive_seed
 from qwen3_eval.score import read_records, score_answers
 from qwen3_eval.store import Store
 from qwen3_eval.sweep import run_sweep
-from qwen3_eval.types import NON_THINKING, THINKING, Generation, Message, Sample, Sampling, Verdict
+from qwen3_eval.types import NON_THINKING, THINKING, Message, Sample, Sampling, Verdict
 
 STOP = "\n\nTime is up.\n</think>\n\n"
 GREEDY = {THINKING: Sampling(), NON_THINKING: Sampling()}
@@ -30,13 +31,6 @@ GREEDY = {THINKING: Sampling(), NON_THINKING: Sampling()}
 @pytest.fixture(scope="module")
 def chat() -> Chat:
     return load_chat(locate_checkpoint("box:nano").path)
-
-
-class Silent:
-    """A progress display that shows nothing."""
-
-    def on_generation(self, generation: Generation, ending: Ending | None) -> None: ...
-    def on_rollout(self, *, reused: bool) -> None: ...
 
 
 class ToyModel:

@@ -28,8 +28,10 @@ def question_pass_at_k(scores: ArrayLike, k: int) -> NDArray[np.float64]:
         raise ValueError(f"pass@{k} of scores of shape {values.shape}; k must be from 1 to the repeats")
     n = np.sum(~np.isnan(values), axis=1)
     c = np.sum(values == 1, axis=1)
-    of_each = [_of_question(*counts, k) if counts[0] >= k else np.nan for counts in zip(n, c, strict=True)]
-    return np.array(of_each, dtype=float).reshape(-1, 1)
+    # Few counts differ among many questions, so each pair is worked out once.
+    pairs, place = np.unique(np.stack([n, c], axis=1), axis=0, return_inverse=True)
+    of_pairs = [_of_question(int(n), int(c), k) if n >= k else np.nan for n, c in pairs]
+    return np.array(of_pairs, dtype=float)[place.ravel()].reshape(-1, 1)
 
 
 def _of_question(n: int, c: int, k: int) -> float:
