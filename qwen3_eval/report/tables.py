@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from qwen3_eval.budget import format_budget
+from qwen3_eval.report.cells import score_table
 from qwen3_eval.stats.estimate import Estimate, estimate, estimate_macro
 from qwen3_eval.types import MODES
 
@@ -129,13 +130,13 @@ def _estimate_macro(
     `parallel` groups hold the same questions, by number; parts hold them by id.
     """
     if not parts.empty:
-        tables = [_score_table(cell) for _, cell in parts.groupby("group", sort=False)]
+        tables = [score_table(cell) for _, cell in parts.groupby("group", sort=False)]
         got = estimate_macro(
             [reduce(t.to_numpy(dtype=float)) for t in tables], [list(t.index) for t in tables]
         )
         return replace(got, n_questions=parts["sample_id"].nunique())
     tops = scored["group"].map(lambda group: group.partition("/")[0])
-    tables = [_score_table(cell) for _, cell in scored.groupby(tops, sort=False)]
+    tables = [score_table(cell) for _, cell in scored.groupby(tops, sort=False)]
     numbers = [[sample_id.rpartition("/")[2] for sample_id in table.index] for table in tables]
     matrices = [reduce(t.to_numpy(dtype=float)) for t in tables]
     return estimate_macro(matrices, numbers if parallel else None)
@@ -143,11 +144,7 @@ def _estimate_macro(
 
 def _score_matrix(scored: "pd.DataFrame") -> "NDArray[np.float64]":
     """Returns the scores as (n_questions, n_repeats), NaN where a repeat has none."""
-    return _score_table(scored).to_numpy(dtype=float)
-
-
-def _score_table(scored: "pd.DataFrame") -> "pd.DataFrame":
-    return scored.pivot(index="sample_id", columns="repeat", values="score")
+    return score_table(scored).to_numpy(dtype=float)
 
 
 def summary_csv(summary: "pd.DataFrame") -> str:
