@@ -35,6 +35,7 @@ from qwen3_eval.execute_formats import (
 from qwen3_eval.report.tables import format_score
 from qwen3_eval.sandbox import Sandbox
 from qwen3_eval.scoring.code import WEAK, Judgement, judge_program, use_sandbox
+from qwen3_eval.scoring.code_reference import recall_seconds
 from qwen3_eval.stats.estimate import Estimate
 from qwen3_eval.stats.pass_at_k import pass_at_k
 from qwen3_eval.study import as_list
@@ -104,12 +105,18 @@ def run_samples(
         rows = problems.rows[attempt.task_id]
         return {kind: judge_kind(rows[kind], attempt.program) for kind in problems.kinds}
 
+    # The longest first, so that none of them is left for one worker at the end.
+    expected_s = {
+        task_id: sum(recall_seconds(rows[kind], kind) for kind in problems.kinds)
+        for task_id, rows in problems.rows.items()
+    }
+    order = sorted(range(len(attempts)), key=lambda i: -expected_s[attempts[i].task_id])
     use_sandbox(sandbox)
     with ThreadPoolExecutor(n_threads) as pool:
         try:
-            futures = [pool.submit(judge, attempt) for attempt in attempts]
+            futures = {i: pool.submit(judge, attempts[i]) for i in order}
             for future in track(
-                as_completed(futures),
+                as_completed(futures.values()),
                 "running",
                 len(futures),
                 console=Console(stderr=True),
@@ -117,7 +124,7 @@ def run_samples(
                 disable=not sys.stderr.isatty(),
             ):
                 future.result()
-            return [future.result() for future in futures]
+            return [futures[i].result() for i in range(len(attempts))]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             sandbox.close()

@@ -69,26 +69,41 @@ class Batch:
     decoded. Raises CodecError, a ValueError, where an input cannot be sent.
     """
 
+    requests: Sequence[tuple[int, bytes]]
+    """How many inputs each request holds, and the request."""
+
     def __init__(self, inputs: Sequence[Sequence[Any]], answers: Sequence[Any] = ()) -> None:
-        self.requests: list[tuple[int, bytes]] = []
-        self.answers = [None if answer is None else _encode_answer(answer) for answer in answers]
+        requests: list[tuple[int, bytes]] = []
         part: list[bytes] = []
         size = 0
         for arguments in inputs:
             encoded = codec.encode(list(arguments))
             if part and size + len(encoded) > _BATCH_BYTES:
-                self._add(part)
+                requests.append(_join(part))
                 part, size = [], 0
             part.append(encoded)
             size += len(encoded)
         if part:
-            self._add(part)
+            requests.append(_join(part))
+        self.requests = requests
+        self.answers = [None if answer is None else _encode_answer(answer) for answer in answers]
 
-    def _add(self, part: list[bytes]) -> None:
-        self.requests.append((len(part), b'["batch",[' + b",".join(part) + b"]]"))
+    @classmethod
+    def of_requests(
+        cls, requests: Sequence[tuple[int, bytes]], answers: Sequence[bytes | None] = ()
+    ) -> "Batch":
+        """Returns a batch that was encoded before; `answers` are outputs as the codec encodes them."""
+        batch = cls(())
+        batch.requests = requests
+        batch.answers = [None if answer is None else b'["returned",' + answer + b"]" for answer in answers]
+        return batch
 
     def __len__(self) -> int:
         return sum(n for n, _ in self.requests)
+
+
+def _join(part: Sequence[bytes]) -> tuple[int, bytes]:
+    return len(part), b'["batch",[' + b",".join(part) + b"]]"
 
 
 class _EndedError(Exception):

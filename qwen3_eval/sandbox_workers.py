@@ -10,7 +10,6 @@ import subprocess
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
 
 from qwen3_eval.errors import SandboxError
 from qwen3_eval.sandbox_memory import MemoryGroup, descendants, resident_bytes, tasks_of
@@ -75,7 +74,7 @@ class Worker:
 
     def begin(self, source: str, entry_point: str, limits: Limits) -> Program:
         """Starts a program in a new fork. Raises SandboxError where the worker is gone, or has no wall."""
-        asked = asdict(limits) | {"processes_outside": self._count_outside()}
+        asked = vars(limits) | {"processes_outside": self._count_outside()}
         if self._memory is not None:
             try:
                 self._memory.limit(limits.memory_bytes)

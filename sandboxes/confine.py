@@ -49,15 +49,27 @@ def adopt_orphans():
     _check(_libc.prctl(36, 1, 0, 0, 0), "PR_SET_CHILD_SUBREAPER")
 
 
+def give_next_child_a_pid_namespace(own):
+    """Has the next child begin a PID namespace; `own` is a pidfd of this process, whose own stays as it is.
+
+    A process may unshare one only after it has asked for that of a living process again. Needs Linux 5.8.
+    """
+    _check(_libc.setns(own, _NEW_PIDS), "setns to its own PID namespace")
+    _check(_libc.unshare(_NEW_PIDS), "unshare a PID namespace")
+
+
 def enter_namespaces():
-    """Gives the next child a PID namespace of its own, and this process its own mounts and IPC."""
-    _check(_libc.unshare(_NEW_PIDS | _NEW_MOUNTS | _NEW_IPC), "unshare")
+    """Gives this process its own mounts and IPC."""
+    _check(_libc.unshare(_NEW_MOUNTS | _NEW_IPC), "unshare mounts and IPC")
+
+
+def make_all_private():
+    """Has no mount that is made from here on be seen in another namespace."""
     _check(_libc.mount(None, b"/", None, _RECURSIVE | _PRIVATE, None), "mount --make-rprivate /")
 
 
 def make_all_read_only():
     """Makes every mount of this process' namespace read-only, for all that it starts. Needs Linux 5.12."""
-    _check(_libc.mount(None, b"/", None, _RECURSIVE | _PRIVATE, None), "mount --make-rprivate /")
     attributes = struct.pack("4Q", 0x1, 0, 0, 0)  # MOUNT_ATTR_RDONLY is to be set
     result = _libc.syscall(_SET_MOUNT, -100, b"/", 0x8000, attributes, len(attributes))  # AT_RECURSIVE
     _check(result, "mount_setattr")

@@ -4,10 +4,11 @@
       ╰──── channel ─────────│───────────────╯   requests in, values out (codec.py)
       ╰──── status ──────────╯                   how the child ended; closing it ends the child
 
-The zygote and the supervisor run no code but ours. The child puts the wall around itself before it reads the
-program, and whatever it sends afterwards may be a lie: the host believes no more than that a value came.
-Standard library only. The files of this folder are sent over the control socket and need not lie anywhere
-that the wall lets in.
+The zygote and the supervisor run no code but ours. Where a program has a PID namespace, which ends all that
+it started, the zygote is its supervisor; elsewhere a fork of it is, which adopts what the program leaves
+behind. The child puts the wall around itself before it reads the program, and whatever it sends afterwards
+may be a lie: the host believes no more than that a value came. Standard library only. The files of this
+folder are sent over the control socket and need not lie anywhere that the wall lets in.
 """
 
 import gc
@@ -36,7 +37,7 @@ PRELOADED = (
 
 
 def serve(control, config):
-    """Forks a supervisor for each message of the host, until the host is gone.
+    """Has a program run for each message of the host, until the host is gone.
 
     `config` holds `tier`, `folder` (where programs may write, in tiers without namespaces, else None),
     `uid` (whom a child becomes in those tiers, None for nobody else) and `die_with_parent`.
@@ -44,10 +45,12 @@ def serve(control, config):
     if config["die_with_parent"]:
         confine.die_with_parent()
     os.nice(policy.NICENESS)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     wall = prepare(config)
-    for name in PRELOADED:
-        importlib.import_module(name)
+    if not wall["namespaces"]:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    folder = config["folder"] or "/tmp"
+    os.environ.update(HOME=folder, TMPDIR=folder)
+    preload()
     gc.collect()
     gc.freeze()  # else every child would copy the pages that its first collection writes to
     control.send(b"ready")
@@ -55,18 +58,37 @@ def serve(control, config):
         message, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 2)
         if not message:
             break
+        channel, status = descriptors
+        if wall["namespaces"]:
+            with socket.socket(fileno=status) as report:
+                supervise(json.loads(message), channel, report, config, wall, host=control)
+            continue
         if os.fork() == 0:
             try:
                 control.close()
-                supervise(json.loads(message), *descriptors, config, wall)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                confine.adopt_orphans()  # and outlive the zygote, to end them
+                with socket.socket(fileno=status) as report:
+                    supervise(json.loads(message), channel, report, config, wall)
             finally:
-                os._exit(1)
-        for descriptor in descriptors:
-            os.close(descriptor)
+                os._exit(0)
+        os.close(channel)
+        os.close(status)
     if config["folder"] is not None:
         with suppress(ChildProcessError):
             os.wait()  # returns, by an error, when every supervisor has ended its program
         empty(config["folder"], itself=True)
+
+
+def preload():
+    """Imports what programs use. A page that a child need not write to is a page that it need not copy."""
+    register, os.register_at_fork = os.register_at_fork, lambda **when: None
+    try:
+        importlib.import_module("random").seed(0)  # it would be seeded anew, and differently, in every child
+    finally:
+        os.register_at_fork = register
+    for name in PRELOADED:
+        importlib.import_module(name)
 
 
 def prepare(config):
@@ -77,11 +99,14 @@ def prepare(config):
         os.mkdir(folder, 0o700)
         if config["uid"] is not None:
             os.chown(folder, config["uid"], config["uid"])
+    if tier["namespaces"]:
+        confine.make_all_private()  # so that what a child mounts stays its own
     if tier["namespaces"] and tier["landlock"]:
         confine.make_all_read_only()  # Landlock does not look at chmod and its like
     shared_user = not tier["namespaces"] and config["uid"] is None
     return {
         "namespaces": tier["namespaces"],
+        "self": os.pidfd_open(os.getpid()),
         "landlock": confine.prepare_landlock() if tier["landlock"] else None,
         "seccomp": seccomp.assemble(shared_user=shared_user) if tier["seccomp"] else None,
         "signals_leak": shared_user and confine.landlock_version() < 6,
@@ -89,20 +114,16 @@ def prepare(config):
     }
 
 
-def supervise(limits, channel, status, config, wall):
-    """Runs one child, ends it when it ends or the host says so, and reports how. Does not return."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    report = socket.socket(fileno=status)
+def supervise(limits, channel, report, config, wall, host=None):
+    """Runs one child, ends it when it ends or the host says so or is gone, and reports how."""
     try:
         if wall["namespaces"]:
-            confine.die_with_parent()
-            confine.enter_namespaces()
-        else:
-            confine.adopt_orphans()  # and outlive the zygote, to end them
+            confine.give_next_child_a_pid_namespace(wall["self"])
         program = os.fork()
     except OSError as error:
+        os.close(channel)
         report.send(json.dumps({"error": str(error)}).encode())
-        os._exit(1)
+        return
     if program == 0:
         child.live(limits, channel, report, config, wall)
     os.close(channel)
@@ -110,7 +131,10 @@ def supervise(limits, channel, status, config, wall):
     poller = select.poll()
     poller.register(alive, select.POLLIN)
     poller.register(report, select.POLLIN)
+    if host is not None:
+        poller.register(host, 0)  # its end alone
     poller.poll()
+    os.close(alive)
     with suppress(ProcessLookupError):
         os.kill(program, signal.SIGKILL)  # a namespace's first process takes the rest with it
     _, ended, usage = os.wait4(program, 0)
@@ -120,7 +144,6 @@ def supervise(limits, channel, status, config, wall):
     how = {"exit": os.waitstatus_to_exitcode(ended), "cpu_s": usage.ru_utime + usage.ru_stime}
     with suppress(OSError):  # the host is gone
         report.send(json.dumps(how).encode())
-    os._exit(0)
 
 
 def sweep(uid):

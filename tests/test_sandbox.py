@@ -412,6 +412,16 @@ def test_closing_leaves_no_process() -> None:
     assert set(descendants(os.getpid())) <= before
 
 
+def test_a_program_draws_the_same_numbers_every_time(sandbox: Sandbox) -> None:
+    """A verdict does not hang on luck: `random` begins alike in each program, whatever ran before it."""
+    source = "import random\ndef f(n):\n    return [random.random() for _ in range(n)]"
+    with sandbox.load(source, "f") as program:
+        first = program.call(3).value + program.call(2).value
+    with sandbox.load(source, "f") as program:
+        assert program.call(5).value == first
+    assert len(set(first)) == 5
+
+
 HOST = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
@@ -426,6 +436,7 @@ def f():
         os.setsid()
         if os.fork() == 0:
             time.sleep(1000)
+        os._exit(0)
     return 1
 '''
 sandbox = Sandbox(workers=2, tier=sys.argv[2])

@@ -9,12 +9,14 @@ cheat, "(weak: checked inside)" stands before it.
 import atexit
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
+from typing import Any
 
 from qwen3_eval.errors import QwenEvalError
-from qwen3_eval.sandbox import Limits, Sandbox
+from qwen3_eval.sandbox import Limits, Outcome, Sandbox
 from qwen3_eval.scoring.code_reference import (
     FAILED,
     Problem,
@@ -112,7 +114,7 @@ def judge_program(
         reference = find_reference(sandbox, problem, kind)
         if fault := run(kind, partial(_run_inputs, sandbox, problem, program, kind, reference)):
             return Judgement(bool(passed), False, fault)
-        passed.append(f"{len(reference.outputs):,} {kind}")
+        passed.append(f"{len(reference.numbers):,} {kind}")
         left_out += reference.left_out
     told = f", {left_out} left out as too large to compare" if left_out else ""
     return Judgement(True, True, f"passed {' and '.join(passed)} inputs{told}")
@@ -125,26 +127,32 @@ def _run_inputs(
 
     Base and plus inputs each meet a fresh process, as a program may remember its calls.
     """
-    task_id, entry_point = problem["task_id"], problem["entry_point"]
-    inputs = read_inputs(task_id, problem[f"{kind}_input"])
-    atols = tolerances(reference.outputs, problem["atol"])
-    with sandbox.load(program, entry_point, limits) as p:
+    with sandbox.load(program, problem["entry_point"], limits) as p:
         if p.loaded.status != "returned":
             return f"the program does not load: {describe(p.loaded)}"
         outcomes = (outcome for batch in reference.batches for outcome in p.call_batch(batch))
-        wanted = zip(reference.numbers, reference.outputs, atols, strict=True)
-        for outcome, (i, expected, atol) in zip(outcomes, wanted, strict=True):
-            if outcome.known:
-                continue
-            output = read_output(outcome, problem)
-            if output is FAILED:
-                fault = describe(outcome)
-            elif is_right(task_id, entry_point, inputs[i], output, expected, atol):
-                continue
-            else:
-                fault = f"returned {show(output)}, expected {show(expected)}"
-            return f"{kind} input {i}: {show_call(entry_point, inputs[i])} {fault}"
+        unforeseen = ((place, outcome) for place, outcome in enumerate(outcomes) if not outcome.known)
+        first = next(unforeseen, None)
+        if first is None:
+            return ""
+        inputs = read_inputs(problem["task_id"], problem[f"{kind}_input"])
+        atols = tolerances(reference.outputs, problem["atol"])
+        for place, outcome in chain([first], unforeseen):
+            given = inputs[reference.numbers[place]]
+            if fault := _judge(problem, given, outcome, reference.outputs[place], atols[place]):
+                call = show_call(problem["entry_point"], given)
+                return f"{kind} input {reference.numbers[place]}: {call} {fault}"
     return ""
+
+
+def _judge(problem: Problem, given: Sequence[Any], outcome: Outcome, expected: Any, atol: float) -> str:
+    """Returns what is wrong with one output, "" where nothing is."""
+    output = read_output(outcome, problem)
+    if output is FAILED:
+        return describe(outcome)
+    if is_right(problem["task_id"], problem["entry_point"], given, output, expected, atol):
+        return ""
+    return f"returned {show(output)}, expected {show(expected)}"
 
 
 def _headline(program: str, entry_point: str) -> str:
