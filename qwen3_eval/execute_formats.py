@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from qwen3_eval.errors import DataError, did_you_mean
+from qwen3_eval.scoring.code_run import PASSED, TIMED_OUT
 from qwen3_eval.stats.estimate import Estimate
 
 HUMANEVAL = "humaneval"
 CHECK, BASE, PLUS = "check", "base", "plus"
-PASSED, FAILED, TIMED_OUT = "passed", "failed", "timed out"
 
 _COLUMNS = ("task_id", "prompt", "entry_point", "canonical_solution")
 _MOST_NAMED = 5

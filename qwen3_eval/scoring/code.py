@@ -9,23 +9,33 @@ cheat, "(weak: checked inside)" stands before it.
 import atexit
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
-from typing import Any
 
 from qwen3_eval.errors import QwenEvalError
-from qwen3_eval.sandbox import Limits, Outcome, Sandbox
+from qwen3_eval.sandbox import Limits, Sandbox
 from qwen3_eval.scoring.code_reference import (
-    FAILED,
+    NO_OUTPUT,
     Problem,
     Reference,
     find_reference,
     read_output,
     time_reference,
 )
-from qwen3_eval.scoring.code_run import clip, describe, is_official, run_check, show, show_call
+from qwen3_eval.scoring.code_run import (
+    FAILED,
+    PASSED,
+    TIMED_OUT,
+    Fault,
+    clip,
+    fault_of,
+    is_official,
+    run_check,
+    show,
+    show_call,
+)
 from qwen3_eval.scoring.code_text import extract_program
 from qwen3_eval.scoring.evalplus_rules import find_limits, is_right, read_inputs, tolerances
 from qwen3_eval.types import Sample, Verdict
@@ -70,11 +80,20 @@ def code_scorer(
 
 @dataclass(frozen=True)
 class Judgement:
-    """What became of a program. `base_passed` and `passed` differ where only further inputs failed."""
+    """What became of a program: one of STATUSES, and the reason in words.
+
+    `base_passed` and `passed` differ where only further inputs failed. `failed_input` is the place in its row
+    of the first input that did, base or plus, None where it was none of them.
+    """
 
     base_passed: bool
-    passed: bool
+    status: str
     reason: str
+    failed_input: int | None = None
+
+    @property
+    def passed(self) -> bool:
+        return self.status == PASSED
 
 
 def judge_program(
@@ -92,11 +111,11 @@ def judge_program(
     """
     sandbox = get_sandbox()
 
-    def run(kind: str, attempt: Callable[[Limits], str]) -> str:
+    def run(kind: str, attempt: Callable[[Limits], Fault | None]) -> Fault | None:
         """Returns how an attempt fails. One that runs out of time has a second: the machine may be busy."""
         times_s = find_reference(sandbox, problem, kind).times_s
         fault = attempt(Limits(*find_limits(times_s, call_s, reference_factor, total_s)))
-        if "timed out" in fault:  # the program may have written that itself; it gains nothing by it
+        if fault is not None and fault.status == TIMED_OUT:
             now_s = time_reference(sandbox, problem, kind)
             slower_s = [max(pair) for pair in zip(times_s, now_s, strict=False)]
             fault = attempt(Limits(*find_limits(slower_s, 2 * call_s, reference_factor, total_s)))
@@ -105,7 +124,9 @@ def judge_program(
     if "test" in problem:
         fault = run("check", lambda limits: run_check(sandbox, problem, program, limits.call_s)[0])
         weak = "" if is_official(problem) else f" {WEAK}"
-        return Judgement(not fault, not fault, (fault or "passed its check") + weak)
+        if fault is None:
+            return Judgement(True, PASSED, f"passed its check{weak}")
+        return Judgement(False, fault.status, fault.reason + weak)
     passed: list[str] = []
     left_out = 0
     for kind in ("base", "plus"):
@@ -113,46 +134,41 @@ def judge_program(
             continue
         reference = find_reference(sandbox, problem, kind)
         if fault := run(kind, partial(_run_inputs, sandbox, problem, program, kind, reference)):
-            return Judgement(bool(passed), False, fault)
+            return Judgement(bool(passed), fault.status, fault.reason, fault.failed_input)
         passed.append(f"{len(reference.numbers):,} {kind}")
         left_out += reference.left_out
     told = f", {left_out} left out as too large to compare" if left_out else ""
-    return Judgement(True, True, f"passed {' and '.join(passed)} inputs{told}")
+    return Judgement(True, PASSED, f"passed {' and '.join(passed)} inputs{told}")
 
 
 def _run_inputs(
     sandbox: Sandbox, problem: Problem, program: str, kind: str, reference: Reference, limits: Limits
-) -> str:
-    """Returns how the first input that fails did so, or "" where none does.
+) -> Fault | None:
+    """Returns how the first input that fails did so, if one does.
 
     Base and plus inputs each meet a fresh process, as a program may remember its calls.
     """
     with sandbox.load(program, problem["entry_point"], limits) as p:
         if p.loaded.status != "returned":
-            return f"the program does not load: {describe(p.loaded)}"
+            return fault_of(p.loaded, "the program does not load: ")
         outcomes = (outcome for batch in reference.batches for outcome in p.call_batch(batch))
         unforeseen = ((place, outcome) for place, outcome in enumerate(outcomes) if not outcome.known)
         first = next(unforeseen, None)
         if first is None:
-            return ""
+            return None
         inputs = read_inputs(problem["task_id"], problem[f"{kind}_input"])
         atols = tolerances(reference.outputs, problem["atol"])
         for place, outcome in chain([first], unforeseen):
-            given = inputs[reference.numbers[place]]
-            if fault := _judge(problem, given, outcome, reference.outputs[place], atols[place]):
-                call = show_call(problem["entry_point"], given)
-                return f"{kind} input {reference.numbers[place]}: {call} {fault}"
-    return ""
-
-
-def _judge(problem: Problem, given: Sequence[Any], outcome: Outcome, expected: Any, atol: float) -> str:
-    """Returns what is wrong with one output, "" where nothing is."""
-    output = read_output(outcome, problem)
-    if output is FAILED:
-        return describe(outcome)
-    if is_right(problem["task_id"], problem["entry_point"], given, output, expected, atol):
-        return ""
-    return f"returned {show(output)}, expected {show(expected)}"
+            number, expected = reference.numbers[place], reference.outputs[place]
+            call = f"{kind} input {number}: {show_call(problem['entry_point'], inputs[number])} "
+            output = read_output(outcome, problem)
+            if output is NO_OUTPUT:
+                return fault_of(outcome, call, number)
+            task_id, entry_point = problem["task_id"], problem["entry_point"]
+            if not is_right(task_id, entry_point, inputs[number], output, expected, atols[place]):
+                wrong = f"returned {show(output)}, expected {show(expected)}"
+                return Fault(FAILED, call + wrong, number)
+    return None
 
 
 def _headline(program: str, entry_point: str) -> str:

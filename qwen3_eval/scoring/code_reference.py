@@ -33,7 +33,7 @@ from qwen3_eval.scoring.evalplus_rules import (
 
 Problem = Mapping[str, Any]
 
-FAILED = object()
+NO_OUTPUT = object()
 """Stands for the output of a call that gave none."""
 
 _TOO_LARGE = ...  # stands for an expected output that does not fit through the wall: Mbpp/255 has one of 1 GB
@@ -51,7 +51,7 @@ class Reference:
     compare. `batches` are the inputs as the sandbox takes them, few first: a wrong answer mostly fails early.
     """
 
-    times_s: Sequence[float]
+    times_s: list[float]
     numbers: Sequence[int] = ()
     left_out: int = 0
     batches: Sequence[Batch] = ()
@@ -84,7 +84,7 @@ def find_reference(sandbox: Sandbox, problem: Problem, kind: str) -> Reference:
         return _known[key]
 
 
-def time_reference(sandbox: Sandbox, problem: Problem, kind: str) -> Sequence[float]:
+def time_reference(sandbox: Sandbox, problem: Problem, kind: str) -> list[float]:
     """Returns the seconds that the reference takes right now, beside whatever else the machine does.
 
     `kind` is as in `find_reference`; so are the errors.
@@ -107,14 +107,14 @@ def recall_seconds(problem: Problem, kind: str) -> float:
 
 
 def read_output(outcome: Outcome, problem: Problem) -> Any:
-    """Returns what a call returned, UNSEEN where only that it did matters, FAILED where it did not."""
+    """Returns what a call returned, UNSEEN where only that it did matters, NO_OUTPUT where it did not."""
     if outcome.status == "returned":
         return outcome.value
     if outcome.status == "unrepresentable" and only_asks_for_a_value(
         problem["task_id"], problem["entry_point"]
     ):
         return UNSEEN
-    return FAILED
+    return NO_OUTPUT
 
 
 def _key(problem: Problem, kind: str) -> str:
@@ -139,10 +139,10 @@ def _run(sandbox: Sandbox, problem: Problem, kind: str) -> list[bytes]:
     with _load(sandbox, problem) as program:
         for outcome in program.call_batch(inputs):
             output = read_output(outcome, problem)
-            if output is FAILED and outcome.status != "unrepresentable":
+            if output is NO_OUTPUT and outcome.status != "unrepresentable":
                 raise _explain(problem, f"input {len(outputs)} {describe(outcome)}")
             expected = expected_from(problem["task_id"], problem["entry_point"], output)
-            outputs.append(_TOO_LARGE if output is FAILED else expected)
+            outputs.append(_TOO_LARGE if output is NO_OUTPUT else expected)
             times_s.append(outcome.elapsed_s)
     if all(output is _TOO_LARGE for output in outputs):
         raise _explain(problem, "no output of it can be compared")
@@ -162,8 +162,8 @@ def _run(sandbox: Sandbox, problem: Problem, kind: str) -> list[bytes]:
 
 def _time_check(sandbox: Sandbox, problem: Problem) -> list[bytes]:
     fault, elapsed_s = run_check(sandbox, problem, _solve(problem), _CALL_S)
-    if fault:
-        raise _explain(problem, fault)
+    if fault is not None:
+        raise _explain(problem, fault.reason)
     return [json.dumps({"times_s": [elapsed_s]}).encode()]
 
 

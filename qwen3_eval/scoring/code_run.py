@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from traceback import extract_tb
 from typing import Any
@@ -19,10 +20,28 @@ _MAX_RANGE_ITEMS = 1_000_000
 _GRACE_S = 1.0
 
 
+PASSED, FAILED, TIMED_OUT = "passed", "failed", "timed out"
+OUT_OF_MEMORY, CRASHED, FORBIDDEN = "out of memory", "crashed", "forbidden"
+STATUSES = (PASSED, FAILED, TIMED_OUT, OUT_OF_MEMORY, CRASHED, FORBIDDEN)
+"""What becomes of a program on its tests, in the words that people read."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """How a program fails: one of STATUSES, and the reason in words.
+
+    `failed_input` is the place in its row of the input that showed it, None where it was none of them.
+    """
+
+    status: str
+    reason: str
+    failed_input: int | None = None
+
+
 def run_check(
     sandbox: Sandbox, problem: Mapping[str, Any], program: str, limit_s: float
-) -> tuple[str, float]:
-    """Returns how a program fails HumanEval's check, "" where it passes, and the seconds the check took.
+) -> tuple[Fault | None, float]:
+    """Returns how a program fails HumanEval's check, if it does, and the seconds the check took.
 
     The official check runs in this process, and calls the program through the sandbox. Any other, as a run's
     folder may hold, is not trusted: it runs inside, beside the program.
@@ -30,20 +49,20 @@ def run_check(
     entry_point = problem["entry_point"]
     with sandbox.load(program, entry_point, Limits(call_s=limit_s, total_s=limit_s)) as p:
         if p.loaded.status != "returned":
-            return f"the program does not load: {describe(p.loaded)}", 0.0
+            return fault_of(p.loaded, "the program does not load: "), 0.0
         if not is_official(problem):
             outcome = p.run(f"{problem['test']}\ncheck({entry_point})\n")
-            return "" if outcome.status == "returned" else describe(outcome), outcome.elapsed_s
+            return None if outcome.status == "returned" else fault_of(outcome), outcome.elapsed_s
 
         calls: list[tuple[Sequence[Any], Any]] = []  # the last one; it is put into words if the check fails
 
         def candidate(*arguments: Any) -> Any:
             outcome = p.call(*arguments)
             if outcome.status != "returned":
-                raise _CallFailedError(f"{show_call(entry_point, arguments)} {describe(outcome)}")
+                raise _CallFailedError(fault_of(outcome, f"{show_call(entry_point, arguments)} "))
             if isinstance(outcome.value, range) and not _is_short(outcome.value):
                 shown = f"{show_call(entry_point, arguments)} returned {show(outcome.value)}"
-                raise _CallFailedError(f"{shown}, which is too long to check")
+                raise _CallFailedError(Fault(FAILED, f"{shown}, which is too long to check"))
             calls[:] = [(arguments, outcome.value)]
             return outcome.value
 
@@ -67,13 +86,17 @@ def _read_official() -> Mapping[str, Mapping[str, Any]]:
 
 
 class _CallFailedError(Exception):
-    """A call of the candidate gave nothing to check; the message says how."""
+    """A call of the candidate gave nothing to check."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.reason)
+        self.fault = fault
 
 
 def _check(
     problem: Mapping[str, Any], candidate: Callable[..., Any], calls: Sequence[tuple[Sequence[Any], Any]]
-) -> str:
-    """Returns how the check fails, "" where it passes; `calls` holds arguments and value of the last call.
+) -> Fault | None:
+    """Returns how the check fails, if it does; `calls` holds arguments and value of the last call.
 
     The prompt is run before it: some checks use a function that it defines (HumanEval/32, 38, 50), and one
     the entry point itself (33).
@@ -85,7 +108,7 @@ def _check(
         exec(compile(problem["test"], "<check>", "exec"), scope)
         scope["check"](candidate)
     except _CallFailedError as error:
-        return str(error)
+        return error.fault
     except Exception as error:
         numbers = [
             frame.lineno or 1 for frame in extract_tb(error.__traceback__) if frame.filename == "<check>"
@@ -94,13 +117,13 @@ def _check(
         kind = "" if isinstance(error, AssertionError) else f" with {type(error).__name__}"
         entry_point = problem["entry_point"]
         last = [f"{show_call(entry_point, given)} returned {show(value)}" for given, value in calls]
-        return "; ".join([f"fails{kind} at `{line}`", *last])
-    return ""
+        return Fault(FAILED, "; ".join([f"fails{kind} at `{line}`", *last]))
+    return None
 
 
-def _watch(work: Callable[[], str], limit_s: float) -> str:
+def _watch(work: Callable[[], Fault | None], limit_s: float) -> Fault | None:
     """Returns what `work` does, or that it timed out: it is then told to stop, and left behind."""
-    found: list[str] = []
+    found: list[Fault | None] = []
 
     def run() -> None:
         with suppress(SystemExit):
@@ -112,7 +135,7 @@ def _watch(work: Callable[[], str], limit_s: float) -> str:
     if thread.is_alive() and thread.ident is not None:
         identity, stop = ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit)
         ctypes.pythonapi.PyThreadState_SetAsyncExc(identity, stop)
-    return found[0] if found else f"timed out after {limit_s:.3g} s"
+    return found[0] if found else Fault(TIMED_OUT, f"timed out after {limit_s:.3g} s")
 
 
 def _is_short(items: range) -> bool:
@@ -125,6 +148,19 @@ _TOLD = {
     "forbidden": "made a forbidden call",
     "unrepresentable": "returned what is no plain value",
 }
+
+
+_STATUSES = {
+    "timed_out": TIMED_OUT,
+    "out_of_memory": OUT_OF_MEMORY,
+    "crashed": CRASHED,
+    "forbidden": FORBIDDEN,
+}
+
+
+def fault_of(outcome: Outcome, before: str = "", failed_input: int | None = None) -> Fault:
+    """Returns what a call that did not return makes of its program; `before` begins the reason."""
+    return Fault(_STATUSES.get(outcome.status, FAILED), before + describe(outcome), failed_input)
 
 
 def describe(outcome: Outcome) -> str:
