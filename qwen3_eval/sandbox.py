@@ -29,6 +29,7 @@ from qwen3_eval.errors import SandboxError
 from qwen3_eval.sandbox_program import Batch, Limits, Outcome, Program, Status
 from qwen3_eval.sandbox_tiers import ADVICE, TIERS, UNSAFE, Interpreter, TierReport, find_interpreters
 from qwen3_eval.sandbox_workers import Watch, Worker
+from qwen3_eval.sandboxes import policy
 
 __all__ = ["Batch", "Limits", "Outcome", "Program", "Sandbox", "Status", "TierReport", "probe_tiers"]
 
@@ -106,9 +107,15 @@ class Sandbox:
     def load(self, program: str, entry_point: str, limits: Limits | None = None) -> Iterator[Program]:
         """Yields a program whose body has been run, and ends it. Waits for a worker that is idle.
 
-        The program may have failed already: `loaded` says so. Raises SandboxError where the machine fails.
+        The program may have failed already: `loaded` says so. Raises SandboxError where the machine fails, or
+        has no runner for the language.
         """
         limits = limits or Limits()
+        if limits.language not in policy.LANGUAGES:
+            known = ", ".join(policy.LANGUAGES)
+            raise SandboxError(
+                f"language '{limits.language}' has no runner in the sandbox; there are: {known}"
+            )
         worker = self._idle.get()
         try:
             try:

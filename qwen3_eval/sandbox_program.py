@@ -29,7 +29,10 @@ _END_S = 10.0
 
 @dataclass(frozen=True)
 class Limits:
-    """What one program may use. Times are wall clock; memory is that of all its processes together."""
+    """What one program may use. Times are wall clock; memory is that of all its processes together.
+
+    `language` is what it is written in: one of policy.LANGUAGES.
+    """
 
     call_s: float = 4.0
     total_s: float = 60.0
@@ -39,6 +42,7 @@ class Limits:
     disk_bytes: int = 32 * 1024**2
     files: int = 2000
     frame_bytes: int = 16 * 1024**2
+    language: str = "python"
 
     def scaled(self, factor: float) -> "Limits":
         """Returns the limits with `factor` times the time, for a machine that is slow, or has much to do."""

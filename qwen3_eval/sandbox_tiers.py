@@ -37,6 +37,7 @@ MODULES = (
     "frames",
     "seccomp",
     "confine",
+    *policy.LANGUAGES.values(),
     "child",
     "runner",
 )  # each imports those before it only

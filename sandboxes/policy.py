@@ -18,6 +18,9 @@ TIERS = {
     "unsafe": {"namespaces": False, "landlock": False, "seccomp": False},
 }
 
+# The languages that programs may be in, and the module that runs them behind the wall.
+LANGUAGES = {"python": "run_python"}
+
 # Files. In the tier bubblewrap the program's root holds these and nothing else; all is read-only but /tmp.
 MOUNTS = (
     ("--ro-bind", "/usr", "/usr"),  # the interpreter and what it loads

@@ -21,7 +21,7 @@ import pytest
 from qwen3_eval.sandboxes import policy
 
 from qwen3_eval import sandbox as sandbox_module
-from qwen3_eval import sandbox_tiers
+from qwen3_eval import sandbox_tiers, sandbox_workers
 from qwen3_eval.errors import SandboxError
 from qwen3_eval.sandbox import Batch, Limits, Outcome, Sandbox, TierReport, probe_tiers
 from qwen3_eval.sandbox_memory import descendants
@@ -529,6 +529,42 @@ def test_what_runs_inside_imports_the_standard_library_only() -> None:
                 names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""]
                 known = {*sys.stdlib_module_names, *sandbox_tiers.MODULES[:at]}
                 assert {n.split(".")[0] for n in names} <= known, f"sandboxes/{name}.py imports {names}"
+
+
+REVERSING = """
+import codec, frames
+def answer(channel, frame_bytes):
+    stream, source = frames.Frames(frame_bytes), None
+    channel.sendall(frames.frame(codec.encode(["returned", None])))
+    while data := channel.recv(1 << 16):
+        for payload in stream.feed(data):
+            operation, *operands = codec.decode(payload)
+            source = operands[0] if operation == "load" else source
+            said = None if operation == "load" else [source, *operands[0]][::-1]
+            channel.sendall(frames.frame(codec.encode(["returned", said])))
+"""
+
+
+def test_another_language_needs_a_runner_and_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One module behind the wall and a line of the policy; a language without them is refused by name."""
+    if REPORTS["bubblewrap"].works is False:
+        pytest.skip("no bubblewrap here")
+    sources = dict(sandbox_tiers.read_sources())
+    sources["policy"] += "\nLANGUAGES['reversing'] = 'run_reversing'\n"
+    inner = [*sources.items()]
+    inner.insert(-2, ("run_reversing", REVERSING))  # before child and runner
+    monkeypatch.setattr(sandbox_workers, "read_sources", lambda: inner)
+    with Sandbox(workers=1, tier="bubblewrap") as sandbox:
+        with (
+            pytest.raises(SandboxError, match=r"language 'reversing' has no runner .*there are: python"),
+            sandbox.load("xyz", "f", Limits(language="reversing")),
+        ):
+            pass
+        monkeypatch.setitem(policy.LANGUAGES, "reversing", "run_reversing")
+        with sandbox.load("xyz", "f", Limits(language="reversing")) as program:
+            assert program.call(1, 2).value == [2, 1, "xyz"]
+        with sandbox.load("def f(x): return x", "f") as program:
+            assert program.call(1).value == 1
 
 
 @pytest.mark.parametrize("tier", TIERS)
