@@ -24,6 +24,7 @@ bench: $(VENV)/.ready
 	$(BIN)/python -u benchmarks/ruler_generation.py
 	$(BIN)/python -u benchmarks/scoring.py
 	$(BIN)/python -u benchmarks/executor.py
+	$(BIN)/python -u benchmarks/report_statistics.py
 	$(BIN)/python -u benchmarks/sweep_cost.py
 	$(BIN)/python -u benchmarks/against_generate.py
 	$(BIN)/python -u benchmarks/against_lm_eval.py

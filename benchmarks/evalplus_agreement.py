@@ -5,13 +5,13 @@ an exception, or wrong on a single input that the base tests lack. Neither side 
 another type may be right (1.0 for 1) is for both to find. EvalPlus runs in an environment of its own, as it
 does in executor.py.
 
-Usage: evalplus_agreement.py [LOOPS], with endless loops for every LOOPS-th problem (default 8: each of them
-costs both sides their time limit).
+Usage: evalplus_agreement.py [LOOPS [GOLDEN]], with endless loops for every LOOPS-th problem (default 8: each
+of them costs both sides their time limit). EvalPlus' verdicts are written to GOLDEN, for the tests, which
+hold ours against them where EvalPlus is not installed.
 """
 
 import gzip
 import json
-
 import sys
 import tempfile
 from collections import Counter
@@ -57,7 +57,7 @@ BODIES = {
 
 
 def mutate(problem: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yields (kind, program) of the solution and its mutants; the last kind where there is a plus input."""
+    """Yields (kind, program) of the solution and its mutants; the last kind where a plus input allows it."""
     from qwen3_eval.scoring.evalplus_rules import read_inputs
 
     solution = problem["prompt"] + problem["canonical_solution"]
@@ -71,14 +71,15 @@ def mutate(problem: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             if not new:
                 continue
             body = body.format(seen=min(new, key=lambda text: (len(text), text)))
-        yield (
-            kind,
-            f"{solution}\n{CHANGES}\n_solve = {entry_point}\ndef {entry_point}(*given):\n    _shown = repr(given)\n    {body}\n",
-        )
+        wrapped = f"def {entry_point}(*given):\n    _shown = repr(given)\n    {body}\n"
+        yield kind, f"{solution}\n{CHANGES}\n_solve = {entry_point}\n{wrapped}"
 
 
-def compare(name: str, loops: int, folder: Path) -> tuple[int, int]:
-    """Runs both on one set and prints what differs. Returns how many verdicts agree, and of how many."""
+def compare(name: str, loops: int, folder: Path, golden: dict[str, dict[str, str]]) -> tuple[int, int]:
+    """Runs both on one set and prints what differs. Returns how many verdicts agree, and of how many.
+
+    Puts EvalPlus' verdicts into `golden`: by task id and kind, "pass and fail" of base, and of base and plus.
+    """
     file, override = SETS[name]
     path = folder / f"{name}.jsonl"
     path.write_bytes(gzip.decompress((DATA / "evalplus" / file).read_bytes()))
@@ -99,6 +100,7 @@ def compare(name: str, loops: int, folder: Path) -> tuple[int, int]:
     found: Counter[str] = Counter()
     seen: Counter[str] = Counter()
     for row, kind, their, our in zip(rows, kinds, theirs, ours, strict=True):
+        golden.setdefault(row["task_id"], {})[kind] = their
         seen[kind] += 1
         if their == our:
             found[kind] += 1
@@ -121,13 +123,17 @@ def read_verdicts(path: Path) -> list[str]:
     ]
 
 
-def main(loops: int = 8) -> None:
+def main(loops: str = "8", golden_file: str = "") -> None:
     print("Verdicts of EvalPlus and here, on canonical solutions and their mutants", flush=True)
+    golden: dict[str, dict[str, str]] = {}
     with tempfile.TemporaryDirectory(prefix="qwen3_eval-bench-") as name:
-        counts = [compare(of_set, loops, Path(name)) for of_set in SETS]
+        counts = [compare(of_set, int(loops), Path(name), golden) for of_set in SETS]
+    if golden_file:
+        lines = (f"{json.dumps(task_id)}: {json.dumps(kinds)}" for task_id, kinds in golden.items())
+        Path(golden_file).write_text("{\n" + ",\n".join(lines) + "\n}\n")
     agreed, n = (sum(column) for column in zip(*counts, strict=True))
     print(f"{'verdicts that agree':<58} {agreed / n:7.4f}   {agreed:,} of {n:,}")
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*sys.argv[1:])

@@ -51,6 +51,8 @@ COMMANDS: dict[str, tuple[str, type | None]] = {
 _GROUPS = ("model", "engine", "sampling", "protocol")
 # Settings whose value is a list, so that budget=1k,4k needs no brackets.
 _LISTS = ("budget", "task", "mode", "k", "runs", "against")
+# Of these, the lists of free names: a folder's may hold blanks and brackets, though no comma.
+_NAMES = ("runs", "against")
 # Settings that hold free keys of others, as engine arguments: new keys are allowed.
 _OPEN = ("engine.extra.", "sampling.thinking.", "sampling.non_thinking.", "sampling.base.")
 
@@ -192,6 +194,9 @@ def _group_names(group: str) -> list[str]:
 
 def compose_config(command: str, schema: type[Config], settings: Sequence[str]) -> Config:
     """Returns the command's settings, composed by Hydra. Raises ConfigError that names the nearest known."""
+    names = [setting.partition("=")[0].lstrip("+") for setting in settings]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f"setting '{twice}' is given twice; give it once, and quote a value with braces")
     own = [setting for setting in settings if setting.lstrip("+").startswith("options.")]
     overrides = [o for setting in settings if setting not in own for o in _to_overrides(setting, schema)]
     from hydra import compose, initialize_config_module
@@ -260,7 +265,10 @@ def _to_overrides(setting: str, schema: type) -> list[str]:
             f"unknown setting '{name}'{did_you_mean(name, [*leaves, *groups])} "
             "'--help' after the command lists all"
         )
-    if name in _LISTS and not value.startswith("["):
+    if name in _NAMES:
+        parts = [part.strip() for part in value.removeprefix("[").removesuffix("]").split(",")]
+        value = f"[{','.join(_quote(part) for part in parts if part)}]"
+    elif name in _LISTS and not value.startswith("["):
         value = f"[{value}]"
     elif name not in _LISTS:
         value = _quote(value)

@@ -171,16 +171,17 @@ class GateRules:
     """What the gate asks for."""
 
     max_drop: Any = _setting(
-        0.01, "the drop that is tolerated, in score units; by task as {gsm8k:0.02,chain:0.01}"
+        0.01, "the drop that is tolerated, in score units; by task as gsm8k:0.02,default:0.01"
     )
-    alpha: float = _setting(0.05, "the chance of a wrong call over all cells together")
+    alpha: float = _setting(
+        0.05, "the most chance of a wrong pass, and of a wrong regression, over all checks together"
+    )
     max_error: float = _setting(0.0, "the share of records without a verdict up to which a cell may pass")
     inconclusive: str = _setting("", "what an undecided gate exits with: pass (0) or fail (1); by default 3")
     max_thinking_tokens: float | None = _setting(
         None, "the growth of mean thinking tokens that is tolerated, as 0.1 for a tenth"
     )
     max_forced: float | None = _setting(None, "the growth of the forced share that is tolerated")
-    seed: int = _setting(0, "for what is drawn at random")
 
 
 @dataclass
@@ -190,7 +191,10 @@ class GateConfig:
     baseline: str = _setting("", "a run folder, a file of `gate export`, or qwen3-report/MODEL")
     candidate: str = _setting("", "the run folder to judge")
     task: Any = _setting([], "these tasks alone; by default all of the baseline's")
-    out: str = _setting("", "the folder to write to; by default the candidate's")
+    out: str = _setting(
+        "", "the folder to write to, by default the candidate's; of gate export the file, by default "
+        "baseline.json in the run's folder",
+    )  # fmt: skip
     run: RunConfig = _setting(RunConfig, "gate export: the run to export")
     gate: GateRules = _setting(GateRules, "what is asked for")
 

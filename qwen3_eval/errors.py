@@ -38,8 +38,8 @@ class SandboxError(QwenEvalError):
 
 
 def did_you_mean(got: str, known: Iterable[str]) -> str:
-    """Returns `; did you mean 'x'?`, or an empty string where nothing known is near `got`."""
+    """Returns `; did you mean 'x'?`, or `;` where nothing known is near `got`."""
     near = get_close_matches(got, list(known), n=3, cutoff=0.6)
     # Letters in another order are the likelier slip than a wrong one: 'aime52' is 'aime25', not 'aime26'.
     near.sort(key=lambda name: sorted(name) != sorted(got))
-    return f"; did you mean '{near[0]}'?" if near else ""
+    return f"; did you mean '{near[0]}'?" if near else ";"

@@ -113,7 +113,7 @@ def read_samples(path: Path, problems: Problems) -> list[Attempt]:
             near = did_you_mean(task_id, problems.rows)
             raise DataError(
                 f"{where}: task_id '{task_id}' is none of the problems' "
-                f"({name_some(list(problems.rows), 3)}){near}; see to problems="
+                f"({name_some(list(problems.rows), 3)}){near} see to problems="
             )
         prompt = problems.rows[task_id][problems.kinds[0]]["prompt"] if form == "completion" else ""
         attempts.append(Attempt(task_id, prompt + line[form], line))

@@ -112,7 +112,7 @@ def _explain_unknown(name: str, paths: Iterable[str], roots: Iterable[Path]) -> 
         return ConfigError(
             f"'{PREFIX}{name}' is a tag of lm-eval, not a task; ask for its tasks: {list_names(members)}"
         )
-    hint = did_you_mean(name, names).replace("mean '", f"mean '{PREFIX}") or ";"
+    hint = did_you_mean(name, names).replace("mean '", f"mean '{PREFIX}")
     where = " nor ".join(str(root) for root in roots)
     return ConfigError(
         f"task '{PREFIX}{name}' not found: no YAML file names it in {where}{hint} 'lm_eval ls tasks' lists "

@@ -149,7 +149,7 @@ def _choose_main(name: str, parts: Sequence[str], form: Form) -> str:
         if form.metric not in parts:
             raise ConfigError(
                 f"options.{name}.metric={form.metric!r} is none of the task's"
-                f"{did_you_mean(form.metric, parts) or ';'} it has: {' | '.join(parts)}"
+                f"{did_you_mean(form.metric, parts)} it has: {' | '.join(parts)}"
             )
         return form.metric
     listed = [part for metric in form.metrics for part in parts if part.rpartition(",")[0] == metric]

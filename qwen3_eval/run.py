@@ -84,7 +84,7 @@ def report(config: ReportConfig) -> int:
     """Writes a run's tables, figures and page anew, also while a sweep is still writing it."""
     store = Store.read(_folder(config))
     try:
-        return _write_report(store, _read_run(store))
+        return _write_report(store, _read_run(store), config.reference)
     finally:
         store.close()
 
@@ -148,15 +148,31 @@ async def scoring_along(store: Store, scorers: Mapping[str, Scorer], decoder: De
         await scoring
 
 
-def _write_report(store: Store, run: dict[str, Any]) -> int:
-    from qwen3_eval.report.tables import print_summary, read_summary
+def _write_report(store: Store, run: dict[str, Any], reference: str = "") -> int:
+    from qwen3_eval.report.html import model_name
+    from qwen3_eval.report.tables import print_summary, summarize
     from qwen3_eval.report.texts import read_texts
     from qwen3_eval.report.write import write_report
 
     budgets = [parse_budget(b) for b in run["budgets"]]
     texts = read_texts(store, _read_decoder(store), budgets)
-    paths = write_report(read_records(store, budgets), run, texts, store.folder)
-    print_summary(read_summary(str(paths[0])))
+    records = read_records(store, budgets)
+    if not reference:
+        paths = write_report(records, run, texts, store.folder)
+        print_summary(summarize(records, model_name(run), run["tasks"]))
+    else:
+        from qwen3_eval.report.published import reference_points
+        from qwen3_eval.report.standing import find_standing
+        from qwen3_eval.report.wins_tables import print_standing, tabulate_standing
+
+        model, summary = model_name(run), summarize(records, model_name(run), run["tasks"])
+        standing = find_standing({model: (run, summary)}, reference)
+        points = reference_points(reference, summary["task"], model)
+        paths = write_report(
+            records, run, texts, store.folder, reference=points, further=tabulate_standing(standing)
+        )
+        print_summary(summary)
+        print_standing(standing)
     page = next(p for p in paths if p.suffix == ".html")
     print(f"\nreport: {page}")
     return 0

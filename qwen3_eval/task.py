@@ -241,7 +241,7 @@ def load_task(name: str, lm_eval_path: str = "") -> Task:
     try:
         return _registry[name]
     except KeyError:
-        hint = did_you_mean(name, _registry) or ";"
+        hint = did_you_mean(name, _registry)
         raise ConfigError(f"task '{name}' not found{hint} 'python -m qwen3_eval tasks' lists all") from None
 
 

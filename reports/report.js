@@ -21,10 +21,12 @@
   }
 
   // ---- Texts: one block is inflated when one of its records is wanted.
-  const blocks = [...document.querySelectorAll("script.block")].map((script) => ({
-    script, first: Number(script.dataset.first), count: Number(script.dataset.count), texts: null,
-  }));
   const kept = [];
+  const homes = new Map(); // a rollout's place -> its block, and which of the block's texts it is
+  for (const script of document.querySelectorAll("script.block")) {
+    const block = { script, texts: null };
+    script.dataset.places.split(" ").forEach((place, at) => homes.set(Number(place), { block, at }));
+  }
 
   function openBlock(block) {
     if (!block.texts) {
@@ -36,23 +38,26 @@
   }
 
   async function readText(place) {
-    const block = blocks.find((b) => place < b.first + b.count);
-    return (await openBlock(block))[place - block.first];
+    const home = homes.get(place);
+    return home && (await openBlock(home.block))[home.at];
   }
 
   // ---- The index: columns, one entry per record.
   let col, budgetNames, stopText;
+  let questions; // "task/sample_id" -> its records
   let shown = []; // the records that pass the filters
   let selected = -1; // a record, not a place in `shown`
 
   const budgetName = (i) => (col.mode[i] === "thinking" ? budgetNames.get(String(col.budget[i])) : col.mode[i]);
-  const label = (i) => `${col.task[i]} ${col.sample_id[i]}`;
+  const label = (i) => (col.sample_id[i].startsWith(`${col.task[i]}/`) ? col.sample_id[i] : `${col.task[i]} ${col.sample_id[i]}`);
+  const question = (i) => `${col.task[i]}/${col.sample_id[i]}`;
 
   function fill(select, all, options) {
     select.append(new Option(all, ""));
     for (const [value, text] of options) select.append(new Option(text, value));
   }
 
+  const count = (n) => n.toLocaleString("en");
   const pairs = (values) => [...new Set(values)].map((v) => [v, v]);
 
   let search = 0; // the latest search; an older one stops when it sees a newer number
@@ -72,8 +77,8 @@
     if (mine !== search) return;
     shown = found;
     $("list").scrollTop = 0;
-    $("status").textContent = `${shown.length.toLocaleString("en")} of ${col.task.length.toLocaleString("en")} records`;
-    if (!shown.includes(selected)) await open(shown.length ? shown[0] : -1);
+    $("status").textContent = `${count(shown.length)} of ${count(col.task.length)} records`;
+    if (!shown.includes(selected)) await open(shown.length ? shown[0] : -1, false);
     reveal(shown.indexOf(selected));
     draw();
   }
@@ -85,9 +90,10 @@
     for (const i of candidates) {
       if (has(label(i)) || has(col.extracted[i]) || has(col.target[i]) || has(col.reason[i])) hits.push(i);
       else {
-        const block = blocks.find((b) => col.text[i] < b.first + b.count);
-        if (!wanted.has(block)) wanted.set(block, []);
-        wanted.get(block).push(i);
+        const home = homes.get(col.text[i]);
+        if (!home) continue;
+        if (!wanted.has(home.block)) wanted.set(home.block, []);
+        wanted.get(home.block).push(i);
       }
     }
     let done = 0;
@@ -97,8 +103,7 @@
       if (mine !== search) return [];
       const common = new Map(); // records of one trace share prompt and thinking
       for (const i of records) {
-        const text = texts[col.text[i] - block.first];
-        if (!text) continue;
+        const text = texts[homes.get(col.text[i]).at];
         if (!common.has(text)) common.set(text, has(text.prompt) || has(text.thinking));
         if (common.get(text) || has(text.answers[col.completion_key[i]])) hits.push(i);
       }
@@ -151,6 +156,10 @@
   }
 
   function step(event) {
+    if (event.key === "Enter" && selected >= 0) {
+      event.preventDefault();
+      $("record").focus();
+    }
     const page = Math.max(1, Math.floor($("list").clientHeight / ROW_HEIGHT) - 1);
     const place = shown.indexOf(selected);
     const to = {
@@ -162,8 +171,9 @@
   }
 
   // ---- The record.
-  async function open(i) {
+  async function open(i, named = true) {
     selected = i;
+    if (named) history.replaceState(null, "", link(i));
     reveal(shown.indexOf(i));
     draw();
     const pane = $("record");
@@ -183,8 +193,10 @@
     const back = make("button", "", "Back to the list");
     back.id = "back";
     back.type = "button";
-    back.onclick = () => { $("filters").scrollIntoView(); $("list").focus({ preventScroll: true }); };
-    const parts = [title, back, drawSiblings(i), drawFacts(i)];
+    back.onclick = leave;
+    const address = make("a", "soft", "link to this question");
+    address.href = link(i);
+    const parts = [title, back, drawSiblings(i), drawRepeats(i), drawFacts(i), address];
     if (!text) {
       parts.push(make("p", "soft", "The texts of this record are left out to keep the page small; they are in samples.parquet."));
       return parts;
@@ -204,33 +216,46 @@
     return parts;
   }
 
+  // The same question and repeat at other budgets and in other modes.
   function drawSiblings(i) {
-    const siblings = make("nav", "siblings");
-    siblings.setAttribute("aria-label", "The same question at other budgets and repeats");
-    for (let j = 0; j < col.task.length; j++) {
-      if (col.sample_id[j] !== col.sample_id[i] || col.task[j] !== col.task[i] || col.repeat[j] !== col.repeat[i]) continue;
-      const button = make("button", "", `${budgetName(j)} `);
+    const same = questions.get(question(i)).filter((j) => col.repeat[j] === col.repeat[i]);
+    return drawChips(i, same, "The same question at other budgets", budgetName);
+  }
+
+  // The same question, budget and mode, asked again.
+  function drawRepeats(i) {
+    const same = questions.get(question(i)).filter((j) => col.mode[j] === col.mode[i] && col.budget[j] === col.budget[i]);
+    return same.length < 2 ? "" : drawChips(i, same, "Repeats", (j) => `repeat ${col.repeat[j] + 1}`);
+  }
+
+  function drawChips(i, records, name, nameOf) {
+    const chips = make("nav", "siblings");
+    chips.setAttribute("aria-label", name);
+    for (const j of records) {
+      const button = make("button", "", `${nameOf(j)} `);
       button.type = "button";
       button.append(make("span", `outcome ${col.outcome[j]}`, OUTCOMES[col.outcome[j]].split(" ")[0]));
-      button.setAttribute("aria-label", `${budgetName(j)}: ${OUTCOMES[col.outcome[j]].slice(2)}`);
+      button.setAttribute("aria-label", `${nameOf(j)}: ${OUTCOMES[col.outcome[j]].slice(2)}`);
       button.setAttribute("aria-current", String(j === i));
-      button.onclick = async () => { await open(j); document.querySelector('.siblings [aria-current="true"]').focus(); };
-      siblings.append(button);
+      button.onclick = async () => {
+        await open(j);
+        document.querySelector(`.siblings[aria-label="${name}"] [aria-current="true"]`).focus();
+      };
+      chips.append(button);
     }
-    return siblings;
+    return chips;
   }
 
   function drawFacts(i) {
     const facts = make("dl", "facts");
-    const tokens = (n) => n.toLocaleString("en");
     const ending = col.mode[i] !== "thinking" ? "" : col.forced[i] ? ", cut by the budget" : ", ended by the model";
     const rows = [
       ["read as", col.extracted[i] ?? "–"],
       ["target", col.target[i] ?? "–"],
       ["why", col.reason[i] || "–"],
       ["score", col.outcome[i] === "error" ? "none: left out of the mean" : (col.score[i] ?? "–")],
-      ["thinking", `${tokens(col.thinking_tokens[i])} tokens${col.truncated[i] && !col.answer_tokens[i] ? ", never closed" : ending}`],
-      ["answer", `${tokens(col.answer_tokens[i])} tokens${col.truncated[i] ? ", truncated" : ""}`],
+      ["thinking", `${count(col.thinking_tokens[i])} tokens${col.truncated[i] && !col.answer_tokens[i] ? ", never closed" : ending}`],
+      ["answer", `${count(col.answer_tokens[i])} tokens${col.truncated[i] ? ", truncated" : ""}`],
     ];
     for (const [name, value] of rows) {
       const shownValue = make("dd", "", String(value));
@@ -277,6 +302,43 @@
     return pane;
   }
 
+  function leave() {
+    if (matchMedia("(max-width: 48rem)").matches) $("filters").scrollIntoView();
+    $("list").focus({ preventScroll: true });
+  }
+
+  // ---- Addresses, as #q=chain/12&mode=thinking&budget=1k&repeat=0; all but q may be left out.
+  function link(i) {
+    if (i < 0) return "#reader";
+    const parts = { q: question(i), mode: col.mode[i], budget: budgetNames.get(String(col.budget[i])), repeat: col.repeat[i] };
+    return `#${Object.entries(parts).map(([name, value]) => `${name}=${encode(value)}`).join("&")}`;
+  }
+
+  const encode = (value) => encodeURIComponent(String(value).toWellFormed?.() ?? value).replaceAll("%2F", "/");
+
+  async function follow() {
+    const wanted = new URLSearchParams(location.hash.slice(1).replaceAll("+", "%2B"));
+    const q = wanted.get("q");
+    if (q === null) return;
+    const records = questions.get(q);
+    if (!records) {
+      $("reader").scrollIntoView();
+      $("status").textContent = `${q} is not in this page; all records are in samples.parquet.`;
+      return;
+    }
+    const agrees = (i) =>
+      (wanted.get("mode") === col.mode[i]) * 4 + (wanted.get("repeat") === String(col.repeat[i])) * 1 +
+      ([String(col.budget[i]), budgetNames.get(String(col.budget[i]))].includes(wanted.get("budget"))) * 2;
+    const best = records.reduce((best, i) => (agrees(i) > agrees(best) ? i : best));
+    if (!shown.includes(best)) {
+      $("filters").reset();
+      await applyFilters();
+    }
+    await open(best);
+    $("reader").scrollIntoView();
+    $("record").focus({ preventScroll: true });
+  }
+
   async function start() {
     if (typeof DecompressionStream === "undefined") {
       $("status").textContent = "This browser is too old to read single questions; the records are in samples.parquet.";
@@ -286,6 +348,15 @@
     col = index.columns;
     stopText = index.stop_text;
     budgetNames = new Map(index.budgets.map(([value, name]) => [String(value), name]));
+    questions = new Map();
+    for (const i of col.task.keys()) {
+      if (!questions.has(question(i))) questions.set(question(i), []);
+      questions.get(question(i)).push(i);
+    }
+    if (index.n_records > col.task.length) {
+      $("partial").textContent = `${count(col.task.length)} of ${count(index.n_records)} records are in this page; all of them, with every text, are in samples.parquet.`;
+      $("partial").hidden = false;
+    }
     const form = $("filters").elements;
     fill(form.task, "all tasks", pairs(col.task));
     fill(form.mode, "all modes", pairs(col.mode));
@@ -307,7 +378,10 @@
       await open(Number(row.dataset.record));
       if (matchMedia("(max-width: 48rem)").matches) $("record").scrollIntoView();
     });
+    $("record").addEventListener("keydown", (event) => { if (event.key === "Escape") leave(); });
+    addEventListener("hashchange", follow);
     await applyFilters();
+    await follow();
     document.body.dataset.ready = "true"; // the page can be used (and tested) from here on
   }
 

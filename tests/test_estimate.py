@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.stats import binomtest, t
 
 from qwen3_eval.stats.estimate import estimate, estimate_macro
 
@@ -116,16 +116,36 @@ def coverage(p: float, n_questions: int, n_repeats: int, trials: int = 600) -> f
 @pytest.mark.parametrize("n_questions", [30, 200])
 @pytest.mark.parametrize("p", [0.05, 0.5, 0.95])
 def test_coverage(p: float, n_questions: int, n_repeats: int) -> None:
-    """The 95 % interval covers in 93-97 % of runs, but for 30 questions near 0 or 1.
+    """The 95 % interval covers in 93-97 % of runs; 600 trials have a standard error of 0.9 %."""
+    assert 0.92 <= coverage(p, n_questions, n_repeats) <= 0.98
 
-    Measured with 10,000 trials: 93.8-96.9 %, apart from n = 30 at p = 0.05 or 0.95 with 8 repeats, where
-    it is 91 %. A few questions hold most of the variance there and are often not among the 30, so the
-    spread seen is too small; repeats cannot mend that. 600 trials have a standard error of 0.9 %, which
-    the bounds allow for.
-    """
-    rare_and_few = p != 0.5 and n_questions == 30
-    low = 0.87 if rare_and_few else 0.92
-    assert low <= coverage(p, n_questions, n_repeats) <= 0.98
+
+def test_one_hard_question_among_easy_ones_widens_by_hand() -> None:
+    """Means 1, 1, 1, 1/2: score p = 7/8, se 1/8, so n_eff = p q / se^2 = 7 and right-or-wrong has 4/7 of the
+    variance. Errors 1, 1, 1, -3 have k = 84/4 / 9 - 3 = -2/3: too few questions to tell, and df stays 3. Ten
+    such means, nine of 1: p = 0.95, se 0.05, n_eff 19, k = (9 + 9^4) / 10 / 9^2 - 3 = 5.1111, less
+    (1 - 6 * 0.0475) / 0.0475 * (10 / 19)^2 = 4.1697, is 0.9414; df = 9 / (1 + 0.9414 / 2 * 0.9) = 6.3220,
+    where t is 2.41750 and t^2 5.84432."""
+    few = estimate([[1.0, 1.0]] * 3 + [[1.0, 0.0]])
+    assert few.ci_low == pytest.approx(wilson_low(7 / 8, 7, 3.182446), abs=1e-5)
+    ten = estimate([[1.0, 1.0]] * 9 + [[1.0, 0.0]])
+    assert ten.stderr == pytest.approx(0.05)
+    assert ten.ci_low == pytest.approx(wilson_low(0.95, 19, t.ppf(0.975, 6.3220)), abs=1e-4)
+
+
+def wilson_low(p: float, n: float, quantile: float) -> float:
+    """The lower end of Wilson's interval, as its paper has it."""
+    half = quantile * np.sqrt(p * (1 - p) / n + quantile**2 / (4 * n**2))
+    return float((p + quantile**2 / (2 * n) - half) / (1 + quantile**2 / n))
+
+
+@given(st.integers(2, 60), st.integers(0, 60))
+def test_right_and_wrong_alone_keep_the_questions_degrees_of_freedom(n: int, right: int) -> None:
+    """Without repeats the interval is Wilson's at n - 1 draws with t of n - 1, whatever the score."""
+    p = min(right, n) / n
+    got = estimate((np.arange(n) < right).astype(float)[:, None])
+    if 0 < p < 1:
+        assert got.ci_low == pytest.approx(wilson_low(p, n - 1, t.ppf(0.975, n - 1)), abs=1e-9)
 
 
 def test_a_macro_average_counts_groups_alike_by_hand() -> None:

@@ -1,83 +1,26 @@
-"""Promises of the report: the summary's figures, the curve, the files, and the page in a real browser."""
+"""Promises of the report: the summary's figures, its words, the files, and what a page holds of a run."""
 
 import io
 import json
 import math
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from made_reports import RUN, fake_run, fake_text, record
 
 from qwen3_eval.errors import StoreError
 from qwen3_eval.report.figures import draw_curve
 from qwen3_eval.report.findings import list_findings, list_warnings
-from qwen3_eval.report.html import TextBlocks
+from qwen3_eval.report.html import choose_records, pack_index, render_page
 from qwen3_eval.report.pass_at_k import summarize_pass_at_k
 from qwen3_eval.report.records import RecordText
 from qwen3_eval.report.tables import SUMMARY_COLUMNS, print_summary, read_summary, summarize, summary_csv
+from qwen3_eval.report.text_blocks import TextBlocks
 from qwen3_eval.report.write import write_report
 
-RUN: dict[str, Any] = {
-    "model": "nano",
-    "finished": "2025-05-14T12:00:00",
-    "stop_text": "\n\nTime is up.\n</think>\n\n",
-}
-# A lone surrogate, which pandas cannot hold, can come in texts and settings only.
-HOSTILE = (
-    "<script>window.pwned = 1</script></script><img src=x onerror='window.pwned = 1'>"
-    "$x_1$ <!-- \u2028 \u2029 \ud800 \u202e right to left \u05e9\u05dc\u05d5\u05dd ]]> \x00 &lt; 🙂"
-)
-
-
 T10 = 2.228139  # the 97.5 % quantile of t with 10 degrees of freedom, from a printed table
-
-
-def record(**values: Any) -> dict[str, Any]:
-    """One record: a correct answer of question 0 at 1k, unless `values` say otherwise."""
-    plain = {
-        "task": "chain", "group": "", "sample_id": "0", "mode": "thinking", "budget": 1024.0, "repeat": 0,
-        "score": 1.0, "outcome": "correct", "extracted": "7", "reason": "7 equals 7", "target": "7",
-        "forced": False, "truncated": False, "thinking_tokens": 100, "answer_tokens": 10,
-        "finish_reason": "stop", "completion_key": 200, "rollout": 0, "parts": "",
-    }  # fmt: skip
-    return plain | values
-
-
-def fake_run(
-    n_questions: int,
-    budgets: tuple[float, ...] = (1024.0, 4096.0, math.inf),
-    tasks: tuple[str, ...] = ("chain",),
-    score: float | None = None,
-) -> pd.DataFrame:
-    """Records of a made-up sweep: one trace a question, 20 tokens to 40,000, right if it was not cut."""
-    random, rows = np.random.default_rng(7), []
-    for number, (task, question) in enumerate((t, q) for t in tasks for q in range(n_questions)):
-        length = int(np.clip(np.exp(random.normal(7.5, 1)), 20, 40_000))
-        for budget in (*budgets, 0.0):
-            forced, used = 0 < budget <= length, int(min(length, budget))
-            right = score if score is not None else float(budget > 0 and not forced)
-            rows.append(
-                record(
-                    task=task, sample_id=str(question), mode="thinking" if budget else "non-thinking",
-                    budget=budget, score=right, outcome="correct" if right else "incorrect", forced=forced,
-                    thinking_tokens=used, completion_key=2 * used + forced,
-                    rollout=2 * number + (budget == 0), reason=f"verdict on {question}",
-                )
-            )  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def fake_text(records: pd.DataFrame, rollout: int) -> RecordText:
-    """Two characters a token, so that a budget of 1k cuts after 2,048."""
-    mine = records[records["rollout"] == rollout]
-    thinking = "".join(f"{n:07}\n" for n in range(mine["thinking_tokens"].max() // 4))
-    cuts = tuple((b, int(2 * b)) for b in mine.loc[mine["forced"], "budget"])
-    answers = {int(key): f"The answer of rollout {rollout} is 7." for key in mine["completion_key"]}
-    return RecordText(f"What is question {rollout}?", thinking, cuts, answers)
 
 
 # ---- The summary
@@ -272,58 +215,11 @@ def test_warnings_name_what_misleads() -> None:
     assert "few" in list_warnings(summarize(clean[:29]))[0]
 
 
-# ---- The figure
-
-
-@pytest.mark.parametrize(
-    ("tasks", "budgets", "score"),
-    [
-        (("chain",), (1024.0,), None),
-        (("chain",), (math.inf,), 1.0),
-        (("chain",), (1024.0, 4096.0), 0.0),
-        (("chain",), (), None),
-        (tuple(f"task{n}" for n in range(8)), (256.0, 1024.0, math.inf), None),
-    ],
-)
-def test_curve_draws_every_shape_of_run(
-    tasks: tuple[str, ...], budgets: tuple[float, ...], score: float | None
-) -> None:
-    """One budget, only `inf`, all wrong, all right, no thinking, eight tasks: each task and tick is named."""
-    figures = draw_curve(summarize(fake_run(12, budgets, tasks, score), "nano"))
-    svg = figures["svg"].decode()
-    assert figures["png"].startswith(b"\x89PNG")
-    assert "95 % Wilson interval" in svg
-    assert "without thinking" in svg
-    for name in tasks:
-        assert name in svg
-    for label, budget in (("256", 256), ("1k", 1024), ("inf", math.inf)):
-        assert budget not in budgets or f">{label}<" in svg
-
-
-def test_curve_skips_cells_without_a_score() -> None:
-    """A cell of errors leaves a gap, not a crash or a zero."""
-    records = fake_run(12)
-    records.loc[records["budget"] == 4096, "outcome"] = "error"
-    svg = draw_curve(summarize(records))["svg"]
-    assert b">inf<" in svg
-    assert b"nan" not in svg
-    records["outcome"] = "error"
-    assert b"no record has a score yet" in draw_curve(summarize(records))["svg"]
-
-
-def test_curve_is_deterministic() -> None:
-    """Equal summaries give equal bytes, without a date."""
-    summary = summarize(fake_run(12), "nano")
-    first, second = draw_curve(summary), draw_curve(summary)
-    assert first == second
-    assert b"<dc:date>" not in first["svg"]
-
-
 # ---- The files
 
 
 def test_write_report_leaves_whole_files_only(tmp_path: Path) -> None:
-    """The five files appear, and no draft stays; written again they are equal, byte for byte."""
+    """The files that are named appear, and no draft stays; written again they are equal, byte for byte."""
     records = fake_run(10)
 
     def write() -> dict[str, bytes]:
@@ -332,7 +228,7 @@ def test_write_report_leaves_whole_files_only(tmp_path: Path) -> None:
         return {path.name: path.read_bytes() for path in paths}
 
     first = write()
-    assert set(first) == {"summary.csv", "samples.parquet", "curve.png", "curve.svg", "report.html"}
+    assert set(first) >= {"summary.csv", "samples.parquet", "curve.png", "curve.svg", "report.html"}
     assert write() == first
 
 
@@ -372,222 +268,70 @@ def test_no_record_is_refused(tmp_path: Path) -> None:
         write_report(fake_run(1)[:0], RUN, lambda rollout: RecordText(""), tmp_path)
 
 
-def test_texts_past_the_limit_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once the page is full, texts are left out and counted, and every rollout keeps its place."""
-    monkeypatch.setattr("qwen3_eval.report.html.MAX_PAGE_BYTES", 1)
-    monkeypatch.setattr("qwen3_eval.report.html.BLOCK_CHARACTERS", 100)
+# ---- What a page holds of a large run
+
+
+def noise(seed: int) -> RecordText:
+    """A thousand letters that cannot be compressed much."""
+    letters = np.random.default_rng(seed).integers(97, 123, 1000, dtype=np.uint8)
+    return RecordText(letters.tobytes().decode())
+
+
+def test_where_texts_do_not_fit_first_repeats_stay_and_tasks_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two tasks, five questions each, asked twice, there is room for six texts: three of each task's first
+    repeats stay, whichever task came first; the other fourteen are counted, and places are kept."""
+    monkeypatch.setattr("qwen3_eval.report.text_blocks.BLOCK_CHARACTERS", 1)
+    alone = TextBlocks()
+    alone.add(noise(0))
+    size = len(alone.blocks[0][1])
+    monkeypatch.setattr("qwen3_eval.report.text_blocks.MAX_PAGE_BYTES", int(6.5 * size))
     blocks = TextBlocks()
-    for _ in range(5):
-        blocks.add(RecordText("q" * 100))
+    for place, (task, repeat) in enumerate((t, r) for t in "ab" for _ in range(5) for r in range(2)):
+        blocks.add(noise(place), task=task, repeat=repeat)
     blocks.close()
-    assert blocks.left_out == 4
-    assert [block[:2] for block in blocks.blocks] == [(0, 1), (1, 4)]
+    assert [places for places, _ in blocks.blocks] == [(0,), (2,), (4,), (10,), (12,), (14,)]
+    assert (blocks.count, blocks.left_out) == (20, 14)
 
 
-# ---- The page, in a browser
+def test_unwanted_texts_have_a_place_and_are_not_missed() -> None:
+    """A rollout that the page does not list costs nothing and is not counted as left out."""
+    blocks = TextBlocks()
+    for place in range(4):
+        blocks.add(noise(place), wanted=place % 2 == 0)
+    blocks.close()
+    assert [places for places, _ in blocks.blocks] == [(0, 2)]
+    assert (blocks.count, blocks.left_out) == (4, 0)
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A headless Chromium of its own profile, or a skip."""
-    webdriver = pytest.importorskip("selenium.webdriver")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("no chromium with chromedriver on PATH; on Debian: apt-get install chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    profile = tmp_path_factory.mktemp("profile")
-    for flag in (
-        "headless=new", "no-sandbox", "disable-gpu", "disable-background-networking",
-        "disable-component-update", "disable-sync", "disable-dev-shm-usage",
-        "window-size=1280,900", f"user-data-dir={profile}",
-    ):  # fmt: skip
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.chrome.service.Service(driver)
-    with webdriver.Chrome(options=options, service=service) as running:
-        yield running
+def test_a_page_lists_whole_questions_of_every_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With room for seven records, two tasks at two budgets give three questions, in turns, first repeats."""
+    monkeypatch.setattr("qwen3_eval.report.html.MAX_PAGE_RECORDS", 7)
+    records = pd.DataFrame([
+        record(task=task, sample_id=question, repeat=repeat, budget=budget)
+        for task in "ab" for question in "xyz" for repeat in range(2) for budget in (1024.0, 2048.0)
+    ])  # fmt: skip
+    shown = choose_records(records)
+    assert (shown["task"] + shown["sample_id"]).tolist() == ["ax", "ax", "ay", "ay", "bx", "bx"]
+    assert set(shown["repeat"]) == {0}
+    assert shown.index.is_monotonic_increasing
+    packed = json.loads(pack_index(records, {0: 0}, RUN))
+    assert (packed["n_records"], packed["columns"]["task"]) == (24, list("aaaabb"))
+    assert choose_records(records[:7]).equals(records[:7])
 
 
-def open_page(browser: Any, folder: Path) -> Any:
-    """Opens report.html and waits until its reader can be used."""
-    browser.get((folder / "report.html").as_uri())
-    wait(browser, "return document.body.dataset.ready === 'true'")
-    return browser
-
-
-def wait(browser: Any, script: str, *args: Any) -> Any:
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    return WebDriverWait(browser, 20).until(lambda b: b.execute_script(script, *args))
-
-
-def choose(browser: Any, name: str, value: str, status: str) -> None:
-    """Sets one filter as a user does, and waits for the count that `status` begins with."""
-    from selenium.webdriver.common.by import By
-    from selenium.webdriver.support.ui import Select
-
-    field = browser.find_element(By.NAME, name)
-    if field.tag_name == "select":
-        Select(field).select_by_value(value)
-    else:
-        field.clear()
-        field.send_keys(value)
-    wait(browser, "return document.getElementById('status').textContent.startsWith(arguments[0])", status)
-
-
-def record_text(browser: Any) -> str:
-    return str(browser.execute_script("return document.getElementById('record').textContent"))
-
-
-@pytest.fixture(scope="module")
-def page_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("page")
-    records = fake_run(500)
-    write_report(records, RUN, lambda rollout: fake_text(records, rollout), folder)
-    return folder
-
-
-def test_page_filters_and_stays_small(browser: Any, page_folder: Path) -> None:
-    """2,000 records: filters count right, and the page never holds more than a window of rows."""
-    records = fake_run(500)
-    open_page(browser, page_folder)
-    assert browser.execute_script("return document.getElementById('status').textContent").startswith(
-        "2,000 of"
-    )
-    n_cut = int(((records["budget"] == 1024) & (records["outcome"] == "incorrect")).sum())
-    choose(browser, "budget", "1024", "500 of")
-    choose(browser, "outcome", "incorrect", f"{n_cut} of")
-    choose(browser, "outcome", "", "500 of")
-    choose(browser, "budget", "", "2,000 of")
-    list_top = "document.getElementById('list').scrollTop = arguments[0]; return true"
-    for top in (0, 30_000, 10**9):
-        wait(browser, list_top, top)
-        wait(browser, "return document.querySelectorAll('.row').length > 5")
-        assert browser.execute_script("return document.querySelectorAll('.row').length") < 60
-    last = "return [...document.querySelectorAll('.row')].pop()?.getAttribute('aria-posinset') === '2000'"
-    assert wait(browser, last)
-
-
-def test_page_opens_a_record_with_its_cut(browser: Any, page_folder: Path) -> None:
-    """A forced record shows prompt, thinking, `cut at 1k` after 2,048 characters, stop text and answer."""
-    open_page(browser, page_folder)
-    choose(browser, "budget", "1024", "500 of")
-    browser.execute_script(
-        "[...document.querySelectorAll('.row')].find(r => r.textContent.includes('forced')).click()"
-    )
-    wait(browser, "return document.querySelector('#record .cut.here')")
-    assert browser.execute_script("return document.querySelector('.cut.here').textContent") == "cut at 1k"
-    before = browser.execute_script("return document.querySelector('.cut.here').previousSibling.textContent")
-    assert len(before) == 2048
-    after = browser.execute_script("return document.querySelector('.cut.here').nextSibling.textContent")
-    assert after == RUN["stop_text"]
-    shown = record_text(browser)
-    assert "What is question" in shown
-    assert "The answer of rollout" in shown
-    assert "verdict on" in shown
-
-
-def test_page_moves_between_budgets_of_a_question(browser: Any, page_folder: Path) -> None:
-    """The chips above a record lead to the same question at another budget."""
-    open_page(browser, page_folder)
-    chips = browser.execute_script(
-        "return [...document.querySelectorAll('.siblings button')].map(b => b.ariaLabel)"
-    )
-    assert [chip.split(":")[0] for chip in chips] == ["1k", "4k", "inf", "non-thinking"]
-    browser.execute_script("document.querySelectorAll('.siblings button')[3].click()")
-    assert wait(browser, "return document.querySelector('#record h3').textContent.includes('non-thinking')")
-
-
-def test_page_searches_in_texts(browser: Any, page_folder: Path) -> None:
-    """Search finds words of one rollout's prompt in all records that share it."""
-    open_page(browser, page_folder)
-    choose(browser, "query", "what is question 84?", "3 of")
-    assert "What is question 84?" in record_text(browser)
-    choose(browser, "query", "no such words", "0 of")
-    assert "No record passes" in record_text(browser)
-
-
-def test_page_is_used_by_keyboard(browser: Any, page_folder: Path) -> None:
-    """Arrow keys in the list choose the next record, and the list names it as the active one."""
-    from selenium.webdriver.common.by import By
-    from selenium.webdriver.common.keys import Keys
-
-    open_page(browser, page_folder)
-    listbox = browser.find_element(By.ID, "list")
-    listbox.send_keys(Keys.ARROW_DOWN, Keys.ARROW_DOWN)
-    assert wait(
-        browser, "return document.getElementById('list').getAttribute('aria-activedescendant') === 'row-2'"
-    )
-    listbox.send_keys(Keys.END)
-    assert wait(
-        browser, "return document.querySelector('#row-1999')?.getAttribute('aria-selected') === 'true'"
-    )
-    unnamed = (
-        "return [...document.querySelectorAll('select, input, button, [tabindex=\"0\"]')]"
-        ".filter(e => !(e.ariaLabel || e.labels?.length || e.textContent.trim())).length"
-    )
-    assert browser.execute_script(unnamed) == 0
-
-
-def test_page_loads_nothing_and_logs_nothing(browser: Any, page_folder: Path) -> None:
-    """One file, no request, no console message."""
-    browser.get_log("browser")
-    open_page(browser, page_folder)
-    assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
-    assert browser.get_log("browser") == []
-
-
-@pytest.mark.parametrize("width", [360, 1280])
-def test_page_fits_its_window(browser: Any, page_folder: Path, width: int) -> None:
-    """Neither on a phone nor on a desk does the page scroll sideways."""
-    metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    open_page(browser, page_folder)
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-
-
-def test_page_reads_without_scripts(browser: Any, page_folder: Path) -> None:
-    """With scripts off the finding, the curve and the table still show."""
-    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
-    browser.get((page_folder / "report.html").as_uri())
-    from selenium.webdriver.common.by import By
-
-    try:
-        body = browser.find_element(By.TAG_NAME, "body").text
-        curve = browser.find_element(By.CSS_SELECTOR, "figure svg").size
-    finally:
-        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
-    assert "without thinking" in body
-    assert "95 % interval" in body
-    assert "samples.parquet" in body
-    assert curve["height"] > 200
-
-
-def test_hostile_text_is_shown_and_never_run(browser: Any, tmp_path: Path) -> None:
-    """Markup, quotes, separators, lone surrogates and right-to-left text in every field stay text.
-
-    The cut still stands after the first five letters, whatever they count in UTF-16.
-    """
-    fields = ("task", "group", "sample_id", "extracted", "reason", "target")
-    records = pd.DataFrame([record(forced=True, **dict.fromkeys(fields, HOSTILE.replace("\ud800", "")))])
-    text = RecordText(HOSTILE, "🙂" * 5 + HOSTILE, ((1024.0, 5),), {200: HOSTILE})
-    run = {"model": HOSTILE, "stop_text": HOSTILE, "settings": {HOSTILE: HOSTILE}}
-    write_report(records, run, lambda rollout: text, tmp_path)
-    open_page(browser, tmp_path)
-    wait(browser, "return document.querySelector('#record .cut.here')")
-    assert browser.execute_script("return window.pwned === undefined")
-    assert (
-        browser.execute_script("return document.querySelectorAll('#record script, #record img').length") == 0
-    )
-    assert (
-        browser.execute_script("return document.querySelector('.cut.here').previousSibling.textContent")
-        == "🙂" * 5
-    )
-    prompt = browser.execute_script("return escape(document.querySelector('#record pre').textContent)")
-    assert "%3Cscript%3E" in prompt
-    assert "%uD800" in prompt
-    samples = pd.read_parquet(tmp_path / "samples.parquet")
-    assert samples["prompt"][0].startswith("<script>")
+def test_a_page_keeps_to_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts give way until the whole page fits, and the page says how many and where they are."""
+    records = fake_run(300, (1024.0,))
+    summary, texts = summarize(records), TextBlocks()
+    monkeypatch.setattr("qwen3_eval.report.text_blocks.BLOCK_CHARACTERS", 20_000)
+    for rollout in dict.fromkeys(records["rollout"]):
+        texts.add(noise(rollout))
+    texts.close()
+    index = pack_index(records, {rollout: rollout for rollout in records["rollout"]}, RUN)
+    svg = draw_curve(summary)["svg"]
+    whole = len(render_page(summary, RUN, svg, index, texts).encode())
+    monkeypatch.setattr("qwen3_eval.report.html.MAX_PAGE_BYTES", whole - 100_000)
+    page = render_page(summary, RUN, svg, index, texts)
+    assert whole - 160_000 < len(page.encode()) <= whole - 100_000
+    assert texts.left_out > 0
+    assert f"The texts of {texts.left_out} traces are left out" in page

@@ -1,5 +1,7 @@
 """What a summary says, in plain words: the finding of each task, and what could mislead a reader."""
 
+import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from qwen3_eval.budget import format_budget
@@ -38,36 +40,44 @@ def list_findings(summary: "pd.DataFrame") -> list[tuple[str, str]]:
 
 def list_warnings(summary: "pd.DataFrame") -> list[str]:
     """Returns sentences about cells whose score could mislead, the gravest kind first."""
-    warnings = []
-    for task, rows in _by_task(summary):
-        errors = _shares(rows, "error", 1e-12)
-        if errors:
-            warnings.append(f"{task}: records without a verdict (error) are left out of the score: {errors}.")
-        truncated = _shares(rows, "truncated", NOTABLE_SHARE)
-        if truncated:
-            warnings.append(
-                f"{task}: output was truncated at its limit, which mostly scores 0: {truncated}. "
-                "A larger output limit may raise the score."
-            )
-        silent = _shares(rows, "no_answer", NOTABLE_SHARE)
-        if silent:
-            warnings.append(f"{task}: no answer was found, which scores 0: {silent}.")
-        thinking = rows[rows["mode"] == THINKING]
-        last = thinking.iloc[-1] if len(thinking) else None
-        if last is not None and last["forced"] >= STILL_CUT_SHARE:
-            warnings.append(
-                f"{task}: {format_share(last['forced'])} of the thinking was still cut at "
-                f"{format_budget(last['budget'])}, the largest budget; the curve may rise further."
-            )
-        low, high = int(rows["n_questions"].min()), int(rows["n_questions"].max())
-        if low != high and not errors:
-            warnings.append(
-                f"{task}: points rest on different numbers of questions ({low:,} to {high:,}); "
-                "the run is unfinished."
-            )
-        if high < FEW_QUESTIONS:
-            warnings.append(f"{task}: {high} questions are few; read the intervals, not the points.")
-    return warnings
+    found = [warning for task, rows in _by_task(summary) for warning in _warn_of(task, rows)]
+    return [text for _, text in sorted(found, key=lambda warning: warning[0])]
+
+
+def _warn_of(task: str, rows: "pd.DataFrame") -> Iterator[tuple[int, str]]:
+    """Yields (kind, what is said), kinds from 0, the gravest."""
+    errors = _shares(rows, "error", 1e-12)
+    if errors:
+        yield 0, f"{task}: records without a verdict (error) are left out of the score: {errors}."
+    truncated = _shares(rows, "truncated", NOTABLE_SHARE)
+    if truncated:
+        at_inf = (rows.loc[rows["budget"] == math.inf, "truncated"] >= NOTABLE_SHARE).any()
+        yield (
+            1,
+            f"{task}: output was truncated at its limit, which mostly scores 0: {truncated}. "
+            "A larger max_output_tokens or max_answer_tokens may raise the score"
+            + ("; what is told against inf rests on a score that may be too low." if at_inf else "."),
+        )
+    silent = _shares(rows, "no_answer", NOTABLE_SHARE)
+    if silent:
+        yield 2, f"{task}: no answer was found, which scores 0: {silent}."
+    thinking = rows[rows["mode"] == THINKING]
+    last = thinking.iloc[-1] if len(thinking) else None
+    if last is not None and last["forced"] >= STILL_CUT_SHARE:
+        yield (
+            3,
+            f"{task}: {format_share(last['forced'])} of the thinking was still cut at "
+            f"{format_budget(last['budget'])}, the largest budget; the curve may rise further.",
+        )
+    low, high = int(rows["n_questions"].min()), int(rows["n_questions"].max())
+    if low != high and not errors:
+        yield (
+            4,
+            f"{task}: points rest on different numbers of questions ({low:,} to {high:,}); the run is "
+            "unfinished.",
+        )
+    if high < FEW_QUESTIONS:
+        yield 5, f"{task}: {high} questions are few; read the intervals, not the points."
 
 
 def _by_task(summary: "pd.DataFrame") -> list[tuple[str, "pd.DataFrame"]]:

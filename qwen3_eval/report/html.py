@@ -1,149 +1,119 @@
-"""report.html: one self-contained page with the curve, the table and a reader for single questions.
+"""report.html: one self-contained page with figures, tables and a reader for single questions."""
 
-Texts are a model's output and may hold anything. They are embedded as base64 of compressed JSON, which no
-markup can break out of, and the script shows them as text nodes only. A content security policy lets the
-page run its one script, by hash, and load nothing.
-"""
-
-import base64
-import gzip
-import hashlib
 import json
 import math
-from collections.abc import Mapping
-from importlib.resources import files
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from qwen3_eval.budget import format_budget
 from qwen3_eval.report.findings import list_findings, list_warnings
-from qwen3_eval.report.records import RecordText
+from qwen3_eval.report.formats import tabulate_scores
+from qwen3_eval.report.interactive import draw_charts
+from qwen3_eval.report.page import render_shell
+from qwen3_eval.report.points import points_of
+from qwen3_eval.report.report_table import ReportTable
 from qwen3_eval.report.tables import TABLE_HEADINGS, format_rows
+from qwen3_eval.report.text_blocks import MAX_PAGE_BYTES, TextBlocks, compress, json_budget
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MAX_TEXT_CHARACTERS = 200_000
-"""A longer prompt, thinking or answer is clipped in the page (about 50,000 tokens)."""
+MAX_PAGE_RECORDS = 20_000
+"""Most records that the page's reader lists."""
 
-MAX_PAGE_BYTES = 48 * 2**20
-"""Most bytes of texts in the page; later records keep their verdict and name samples.parquet for the rest."""
-
-BLOCK_CHARACTERS = 2**19
-"""Texts are compressed in blocks of about this size, so that opening a record inflates one block only."""
+MAX_FIELD_CHARACTERS = 1000
+"""A longer target, extracted answer or reason is clipped in the page."""
 
 
-class TextBlocks:
-    """Collects the texts of rollouts, in order, as compressed blocks for the page."""
+def choose_records(records: "pd.DataFrame") -> "pd.DataFrame":
+    """Returns the records that the page lists, in their order: all, or `MAX_PAGE_RECORDS` at most.
 
-    def __init__(self) -> None:
-        self.blocks: list[tuple[int, int, str]] = []  # (first rollout, number of rollouts, base64)
-        self.count = 0
-        self.left_out = 0
-        self._bytes = 0
-        self._open: list[str] = []
-        self._open_characters = 0
-
-    def add(self, text: RecordText) -> None:
-        """Appends a rollout; past `MAX_PAGE_BYTES` its texts are left out, and counted."""
-        if self._bytes >= MAX_PAGE_BYTES:
-            self.left_out += 1
-            self._open.append("null")
-        else:
-            self._open.append(json.dumps(_pack_text(text)))
-        self.count += 1
-        self._open_characters += len(self._open[-1])
-        if self._open_characters >= BLOCK_CHARACTERS:
-            self.close()
-
-    def close(self) -> None:
-        """Compresses what is open."""
-        if self._open:
-            packed = compress("[" + ",".join(self._open) + "]")
-            self.blocks.append((self.count - len(self._open), len(self._open), packed))
-            self._bytes += len(packed)
-            self._open, self._open_characters = [], 0
-
-
-def compress(text: str) -> str:
-    """Returns gzip, then base64; equal texts give equal results."""
-    return base64.b64encode(gzip.compress(text.encode("ascii"), 6, mtime=0)).decode("ascii")
-
-
-def _pack_text(text: RecordText) -> dict[str, Any]:
-    """Returns the texts, clipped, with cuts counted in UTF-16 units as JavaScript counts."""
-    thinking = text.thinking[:MAX_TEXT_CHARACTERS]
-    return {
-        "prompt": text.prompt[:MAX_TEXT_CHARACTERS],
-        "thinking": thinking,
-        "cuts": [
-            [_json_budget(budget), len(thinking[:offset].encode("utf-16-le", "surrogatepass")) // 2]
-            for budget, offset in sorted(text.cuts)
-        ],
-        "answers": {str(key): answer[:MAX_TEXT_CHARACTERS] for key, answer in text.answers.items()},
-        "clipped": any(
-            len(part) > MAX_TEXT_CHARACTERS for part in (text.prompt, text.thinking, *text.answers.values())
-        ),
-    }
-
-
-def _json_budget(budget: float) -> float | str:
-    return "inf" if math.isinf(budget) else int(budget)  # JSON has no infinity
+    A question is listed with all its budgets and modes. First repeats go before second ones, and tasks take
+    turns, so that a page that cannot hold a run still shows each part of it.
+    """
+    if len(records) <= MAX_PAGE_RECORDS:
+        return records
+    asked = records.groupby(["task", "sample_id", "repeat"], sort=False).size().rename("n").reset_index()
+    asked["number"] = asked.groupby(["task", "repeat"], sort=False).cumcount()
+    asked = asked.sort_values(["repeat", "number"], kind="stable")
+    kept = asked[asked["n"].cumsum() <= MAX_PAGE_RECORDS]
+    on_page = records[["task", "sample_id", "repeat"]].merge(kept, how="left")["n"].notna().to_numpy()
+    return records[on_page]
 
 
 def pack_index(records: "pd.DataFrame", places: Mapping[int, int], run: Mapping[str, Any]) -> str:
-    """Returns the table of records that the reader filters, as JSON of columns; `places` numbers rollouts."""
+    """Returns the table of records that the reader filters, as JSON of columns; `places` numbers rollouts.
+
+    Records that `choose_records` leaves out are counted, not listed.
+    """
+    shown = choose_records(records)
     plain = ("task", "group", "sample_id", "mode", "repeat", "outcome", "thinking_tokens", "answer_tokens",
              "finish_reason", "completion_key")  # fmt: skip
-    columns: dict[str, list[Any]] = {name: records[name].tolist() for name in plain}
-    columns["budget"] = [_json_budget(budget) for budget in records["budget"]]
-    columns["score"] = [None if math.isnan(score) else round(score, 4) for score in records["score"]]
-    columns["forced"] = [int(flag) for flag in records["forced"]]
-    columns["truncated"] = [int(flag) for flag in records["truncated"]]
-    columns["text"] = [places[rollout] for rollout in records["rollout"]]
+    columns: dict[str, list[Any]] = {name: shown[name].tolist() for name in plain}
+    columns["budget"] = [json_budget(budget) for budget in shown["budget"]]
+    columns["score"] = [None if math.isnan(score) else round(score, 4) for score in shown["score"]]
+    columns["forced"] = [int(flag) for flag in shown["forced"]]
+    columns["truncated"] = [int(flag) for flag in shown["truncated"]]
+    columns["text"] = [places[rollout] for rollout in shown["rollout"]]
     for name in ("extracted", "target", "reason"):
-        columns[name] = [value[:2000] if isinstance(value, str) else None for value in records[name]]
+        columns[name] = [
+            value[:MAX_FIELD_CHARACTERS] if isinstance(value, str) else None for value in shown[name]
+        ]
     budgets = sorted(set(records["budget"]))
     return json.dumps({
-        "n": len(records),
+        "n_records": len(records),
         "columns": columns,
-        "budgets": [[_json_budget(budget), format_budget(budget)] for budget in budgets],
+        "budgets": [[json_budget(budget), format_budget(budget)] for budget in budgets],
         "stop_text": run.get("stop_text", ""),
     })  # fmt: skip
 
 
 def render_page(
-    summary: "pd.DataFrame", run: Mapping[str, Any], svg: bytes, index: str, texts: TextBlocks
+    summary: "pd.DataFrame",
+    run: Mapping[str, Any],
+    svg: bytes,
+    index: str,
+    texts: TextBlocks,
+    *,
+    tables: Sequence[ReportTable] = (),
+    reference: "pd.DataFrame | None" = None,
 ) -> str:
-    """Returns report.html. `index` is from `pack_index`; `texts` holds the rollouts in the same order."""
-    import jinja2
-    from markupsafe import Markup
+    """Returns report.html, of `MAX_PAGE_BYTES` at most, unless its tables alone are larger.
 
-    script = _read("report.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    page = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    rows = format_rows(summary)
-    text = page.from_string(_read("report.html")).render(
-        model=model_name(run),
-        date=str(run.get("finished") or run.get("started") or "")[:10],
-        findings=list_findings(summary),
-        warnings=list_warnings(summary),
-        headings=[name for name in TABLE_HEADINGS if name != "group"],
-        rows=[(task, *numbers) for task, group, *numbers in rows if group == "all"],
-        group_headings=TABLE_HEADINGS,
-        group_rows=[row for row in rows if row[1] != "all"],
-        settings=flatten_settings(run),
-        left_out=texts.left_out,
-        script=Markup(script),
-        script_hash=digest,
-        style=Markup(_read("report.css")),
-        svg=Markup(_inline_svg(svg)),
-        index=compress(index),
-        blocks=texts.blocks,
-    )
-    # A setting or a name may hold a lone surrogate, which UTF-8 has no bytes for.
-    return text.encode("utf-8", "replace").decode("utf-8")
+    `svg` is from `draw_curve`, `index` from `pack_index`; `texts` holds the rollouts in the same order, and
+    gives up those for which there is no room. `tables` follow the scores, each under its title.
+    `reference` are published scores that are drawn beside the measured ones: `REFERENCE_COLUMNS`.
+    """
+    parts = format_rows(summary[summary["group"] != ""])
+    context = {
+        "model": model_name(run),
+        "date": str(run.get("finished") or run.get("started") or "")[:10],
+        "findings": list_findings(summary),
+        "warnings": list_warnings(summary),
+        "scores": tabulate_scores(summary),
+        "groups": ReportTable("groups", "", "Groups of each task", summary, TABLE_HEADINGS, parts, 3),
+        "tables": tables,
+        "settings": flatten_settings(run),
+        "index": compress(index),
+    }
+    charts = draw_charts(points_of(summary, str(context["model"])), reference)
+
+    def render() -> str:
+        return render_shell(
+            "report.html",
+            context | {"blocks": texts.blocks, "left_out": texts.left_out},
+            charts=charts,
+            static={"score_by_budget": svg},
+            scripts=["report.js"],
+            styles=["report.css"],
+        )
+
+    page = render()
+    over = len(page.encode()) - MAX_PAGE_BYTES
+    if over > 0:
+        texts.close(sum(len(packed) for _, packed in texts.blocks) - over)
+        page = render()
+    return page
 
 
 def model_name(run: Mapping[str, Any]) -> str:
@@ -165,24 +135,3 @@ def flatten_settings(run: Mapping[str, Any], prefix: str = "") -> list[tuple[str
             shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
             flat.append((f"{prefix}{name}", shown))
     return flat
-
-
-def _inline_svg(svg: bytes) -> str:
-    """Returns the figure for the page: no prologue, named by its caption, its ink following the theme."""
-    text = svg.decode()
-    text = text[text.index("<svg") :]
-    swaps = {
-        "#24292f": "var(--ink)",
-        "#57606a": "var(--soft)",
-        "#8c959f": "var(--axis)",
-        "#d8dee4": "var(--rule)",
-    }
-    for color, variable in swaps.items():
-        text = text.replace(color, variable)
-    return text.replace("fill: #ffffff", "fill: none").replace(
-        "<svg", '<svg role="img" aria-labelledby="curve-caption"', 1
-    )
-
-
-def _read(name: str) -> str:
-    return (files("qwen3_eval.reports") / name).read_text(encoding="utf-8")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qwen3_eval.report.tables import estimate_cells
+from qwen3_eval.report.cell_estimates import estimate_cells
 from qwen3_eval.stats.pass_at_k import choose_ks, question_pass_at_k
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ def summarize_pass_at_k(
     for task, of_task in records.groupby("task", sort=False):
         repeats = int(of_task["repeat"].max()) + 1
         ks = choose_ks(repeats) if repeats > 1 else []
-        of_each_k = [estimate_cells(of_task, tasks, partial(_reduce, k=k)) for k in ks]
-        for same in zip(*of_each_k, strict=True):
-            for k, ((_, group, mode, budget), _, got) in zip(ks, same, strict=True):
+        cells = estimate_cells(of_task, tasks, [partial(_reduce, k=k) for k in ks]) if ks else ()
+        for cell in cells:
+            for k, got in zip(ks, cell.estimates, strict=True):
                 rows.append((
-                    task, group, model, mode, budget, k, got.score, got.stderr, got.ci_low, got.ci_high,
-                    got.n_questions, repeats,
+                    task, cell.group, model, cell.mode, cell.budget, k, got.score, got.stderr, got.ci_low,
+                    got.ci_high, got.n_questions, repeats,
                 ))  # fmt: skip
     return pd.DataFrame(rows, columns=list(PASS_AT_K_COLUMNS))
 

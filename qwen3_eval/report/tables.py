@@ -1,21 +1,15 @@
 """The summary of a run: one row per (task, group, mode, budget), as CSV and for the terminal."""
 
-import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from qwen3_eval.budget import format_budget
-from qwen3_eval.report.cells import score_table
-from qwen3_eval.stats.estimate import Estimate, estimate, estimate_macro
-from qwen3_eval.types import MODES
+from qwen3_eval.report.cell_estimates import FLAGS, TOKENS, estimate_cells
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    from numpy.typing import NDArray
 
 SUMMARY_COLUMNS = (
     "task", "group", "model", "mode", "budget", "n_questions", "n_repeats", "metric", "score", "stderr",
@@ -39,112 +33,25 @@ def summarize(
     import pandas as pd
 
     rows = []
-    for (task, group, mode, budget), cell, got in estimate_cells(records, tasks or {}):
-        scored = cell[cell["outcome"] != "error"]
-        about = (tasks or {}).get(task, {})
+    for cell in estimate_cells(records, tasks or {}):
+        got = cell.estimates[0]
         rows.append({
-            "task": task,
-            "group": group,
+            "task": cell.task,
+            "group": cell.group,
             "model": model,
-            "mode": mode,
-            "budget": budget,
+            "mode": cell.mode,
+            "budget": cell.budget,
             "n_questions": got.n_questions,
             "n_repeats": got.n_repeats,
-            "metric": about.get("metric", "accuracy"),
+            "metric": (tasks or {}).get(cell.task, {}).get("metric", "accuracy"),
             "score": got.score,
             "stderr": got.stderr,
             "ci_low": got.ci_low,
             "ci_high": got.ci_high,
-            "forced": cell["forced"].mean(),
-            "truncated": cell["truncated"].mean(),
-            "no_answer": (cell["outcome"] == "no_answer").mean(),
-            "error": (cell["outcome"] == "error").mean(),
-            "thinking_tokens_mean": scored["thinking_tokens"].mean(),
-            "answer_tokens_mean": scored["answer_tokens"].mean(),
+            **{name: cell.means[name] for name in FLAGS},
+            **{f"{name}_mean": cell.means[name] for name in TOKENS},
         })  # fmt: skip
     return pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
-
-
-Reduce = Callable[["NDArray[np.float64]"], "NDArray[np.float64]"]
-Cell = tuple[str, str, str, float]
-"""Task, group, mode and budget of a row."""
-
-
-def estimate_cells(
-    records: "pd.DataFrame", tasks: Mapping[str, Mapping[str, Any]], reduce: Reduce = lambda scores: scores
-) -> Iterator[tuple[Cell, "pd.DataFrame", Estimate]]:
-    """Yields each row of the summary with its records and its estimate, in the summary's order.
-
-    `reduce` turns the scores of a cell, (n_questions, n_repeats), into what is estimated of each question.
-    """
-    parts = _split_parts(records)
-    for (task, group, mode, budget), cell in _cells(records, parts):
-        scored = cell[cell["outcome"] != "error"]
-        about = tasks.get(task, {})
-        if group or about.get("average") != "groups":
-            got = estimate(reduce(_score_matrix(scored)))
-        else:
-            inside = (parts["task"] == task) & (parts["mode"] == mode) & (parts["budget"] == budget)
-            judged = parts[inside & (parts["outcome"] != "error")]
-            got = _estimate_macro(scored, judged, about.get("parallel"), reduce)
-        yield (task, group, mode, budget), cell, got
-
-
-def _split_parts(records: "pd.DataFrame") -> "pd.DataFrame":
-    """Returns a record for each part of each verdict: its score, and the part's name as the group."""
-    judged = records[records["parts"] != ""]
-    found = [json.loads(text) for text in judged["parts"]]
-    repeated = judged.loc[judged.index.repeat([len(parts) for parts in found])]
-    pairs = [pair for parts in found for pair in parts.items()]
-    return repeated.assign(group=[name for name, _ in pairs], score=[float(score) for _, score in pairs])
-
-
-def _cells(records: "pd.DataFrame", parts: "pd.DataFrame") -> Iterator[tuple[Cell, "pd.DataFrame"]]:
-    """Yields the records of each row of the summary, in its order: after the groups come the `parts`."""
-    for task, of_task in records.groupby("task", sort=False):
-        paths = dict.fromkeys(of_task["group"])
-        for group in ["", *dict.fromkeys(prefix for path in paths for prefix in _prefixes(path))]:
-            inside = [path for path in paths if group in ("", *_prefixes(path))]
-            yield from _points(str(task), group, of_task[of_task["group"].isin(inside)])
-        for part, of_part in parts[parts["task"] == task].groupby("group", sort=False):
-            yield from _points(str(task), str(part), of_part)
-
-
-def _points(task: str, group: str, records: "pd.DataFrame") -> Iterator[tuple[Cell, "pd.DataFrame"]]:
-    for mode in MODES:
-        for budget, cell in records[records["mode"] == mode].groupby("budget"):
-            yield (task, group, mode, float(str(budget))), cell
-
-
-def _prefixes(path: str) -> list[str]:
-    """Returns the groups that `STEM/anatomy` counts for: `STEM`, then `STEM/anatomy`; none for ""."""
-    parts = path.split("/") if path else []
-    return ["/".join(parts[: i + 1]) for i in range(len(parts))]
-
-
-def _estimate_macro(
-    scored: "pd.DataFrame", parts: "pd.DataFrame", parallel: bool | None, reduce: Reduce
-) -> Estimate:
-    """Estimates the mean of the top groups' scores, or where verdicts have parts, of the parts' scores.
-
-    `parallel` groups hold the same questions, by number; parts hold them by id.
-    """
-    if not parts.empty:
-        tables = [score_table(cell) for _, cell in parts.groupby("group", sort=False)]
-        got = estimate_macro(
-            [reduce(t.to_numpy(dtype=float)) for t in tables], [list(t.index) for t in tables]
-        )
-        return replace(got, n_questions=parts["sample_id"].nunique())
-    tops = scored["group"].map(lambda group: group.partition("/")[0])
-    tables = [score_table(cell) for _, cell in scored.groupby(tops, sort=False)]
-    numbers = [[sample_id.rpartition("/")[2] for sample_id in table.index] for table in tables]
-    matrices = [reduce(t.to_numpy(dtype=float)) for t in tables]
-    return estimate_macro(matrices, numbers if parallel else None)
-
-
-def _score_matrix(scored: "pd.DataFrame") -> "NDArray[np.float64]":
-    """Returns the scores as (n_questions, n_repeats), NaN where a repeat has none."""
-    return score_table(scored).to_numpy(dtype=float)
 
 
 def summary_csv(summary: "pd.DataFrame") -> str:
@@ -191,7 +98,7 @@ def format_rows(summary: "pd.DataFrame") -> list[tuple[str, ...]]:
             row["mode"],
             "–" if row["budget"] == 0 else format_budget(row["budget"]),
             format_score(row["score"]),
-            f"{row['ci_low']:.2f} – {row['ci_high']:.2f}",
+            "–" if math.isnan(row["ci_low"]) else f"{row['ci_low']:.2f} – {row['ci_high']:.2f}",
             *(format_share(row[share]) for share in ("forced", "truncated", "no_answer", "error")),
             "–" if math.isnan(row["thinking_tokens_mean"]) else f"{row['thinking_tokens_mean']:,.0f}",
             f"{row['n_questions']:,}" + (f" × {row['n_repeats']}" if row["n_repeats"] > 1 else ""),
