@@ -29,6 +29,8 @@ CANONICAL, LOOP = "canonical", "infinite loop"
 KNOWN = {
     "HumanEval/32": "EvalPlus' oracle skips the line that counts an input as passed",
     "Mbpp/255": "five plus inputs, whose outputs hold 936 MB, are left out here",
+    "Mbpp/389": "slow once its numbers are floats: EvalPlus gives an input 1 s, this side 4",
+    "Mbpp/583": "as Mbpp/389",
 }
 CHANGES = """
 def _change(value):
@@ -54,6 +56,9 @@ BODIES = {
     "wrong on a plus input only": "value = _solve(*given)\n"
     "    return _change(value) if _shown == {seen!r} else value",
 }
+KINDS = (CANONICAL, *BODIES)
+LETTERS = {"pass and pass": "P", "pass and fail": "B", "fail and pass": "F", "fail and fail": "F"}
+"""How the golden file writes a verdict on base, and on base and plus; a kind that was not run is "-"."""
 
 
 def mutate(problem: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -129,8 +134,11 @@ def main(loops: str = "8", golden_file: str = "") -> None:
     with tempfile.TemporaryDirectory(prefix="qwen3_eval-bench-") as name:
         counts = [compare(of_set, int(loops), Path(name), golden) for of_set in SETS]
     if golden_file:
-        lines = (f"{json.dumps(task_id)}: {json.dumps(kinds)}" for task_id, kinds in golden.items())
-        Path(golden_file).write_text("{\n" + ",\n".join(lines) + "\n}\n")
+        packed = {
+            task_id: "".join(LETTERS[kinds[kind]] if kind in kinds else "-" for kind in KINDS)
+            for task_id, kinds in golden.items()
+        }
+        Path(golden_file).write_text(json.dumps(packed, indent=0) + "\n")
     agreed, n = (sum(column) for column in zip(*counts, strict=True))
     print(f"{'verdicts that agree':<58} {agreed / n:7.4f}   {agreed:,} of {n:,}")
 

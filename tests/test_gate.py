@@ -104,7 +104,8 @@ def test_bad_settings_are_refused_with_what_is_allowed(
 ) -> None:
     """One error, exit code 2, and nothing written."""
     (runs / "same" / "gate.json").unlink(missing_ok=True)
-    code = main(["gate", f"baseline={runs}/base", f"candidate={runs}/same", setting])
+    given = {"baseline": f"{runs}/base", "candidate": f"{runs}/same"} | dict([setting.split("=", 1)])
+    code = main(["gate", *(f"{name}={value}" for name, value in given.items())])
     assert said in refuse(capsys, code)
     assert not (runs / "same" / "gate.json").exists()
 
