@@ -371,7 +371,7 @@ def _hold(sandbox: Sandbox, problem: dict[str, Any], kind: str, program: str) ->
     return LETTERS[" and ".join("pass" if passed else "fail" for passed in (found.base_passed, found.passed))]
 
 
-@pytest.mark.parametrize(("name", "share"), [("humaneval_plus", 2), ("mbpp_plus", 4)])
+@pytest.mark.parametrize(("name", "share"), [("humaneval_plus", 3), ("mbpp_plus", 6)])
 def test_mutants_get_the_verdicts_of_evalplus(
     sandbox: Sandbox, data_root: Path, name: str, share: int
 ) -> None:
