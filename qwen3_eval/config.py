@@ -34,7 +34,7 @@ class EngineConfig:
     name: str = _setting("vllm", "vllm, torch (the bundled model, batched) or scripted (no model)")
     dtype: str = _setting("auto", "auto (the checkpoint's), float32, bfloat16 or float16")
     max_model_len: int | None = _setting(None, "tokens of context; by default the checkpoint's")
-    yarn_factor: float = _setting(1.0, "vllm: YaRN, which stretches the native context so many times")
+    yarn_factor: float = _setting(1.0, "vllm, torch: YaRN, which stretches the native context so many times")
     max_num_seqs: int = _setting(64, "requests that the engine runs at once")
     tensor_parallel_size: int = _setting(1, "vllm: GPUs that share each layer")
     pipeline_parallel_size: int = _setting(1, "vllm: GPUs that share the layers between them")
@@ -207,6 +207,41 @@ class PolicyConfig:
     folds: int = _setting(5, "parts of the questions for cross-validation")
     seed: int = _setting(0, "every random choice derives from it")
     run: RunConfig = _setting(RunConfig, "the run whose traces are judged")
+
+
+@dataclass
+class ThinkFollowRules:
+    """What `thinkfollow` asks for."""
+
+    min: float = _setting(0.98, "the least compliance of plain dialogues, at every budget")
+    strict: bool = _setting(
+        False, "also as --strict: exit with 1 where compliance is below, with 3 where it is not decided"
+    )
+
+
+@dataclass
+class ThinkFollowConfig:
+    """The settings of `thinkfollow`."""
+
+    dialogues: int = _setting(300, "dialogues to ask; about three in four are plain")
+    min_turns: int = _setting(1, "the fewest user turns of a dialogue")
+    max_turns: int = _setting(8, "the most user turns of a dialogue")
+    budget: Any = _setting(["inf"], "thinking budgets above 0: an int, 1k (1024), inf; each asks all anew")
+    against: Any = _setting([], "folders of other thinkfollow runs to compare with, turn by turn")
+    task: Any = _setting([], "tasks whose questions half of the turns ask, beside the package's own")
+    seed: int = _setting(0, "every random choice derives from it")
+    stop_text: str = _setting("docs", "what a forced end inserts: docs, report, or a text with </think>")
+    max_answer_tokens: int = _setting(2048, "tokens reserved for each answer after </think>")
+    max_output_tokens: int = _setting(32_768, "tokens of thinking at inf")
+    concurrency: int = _setting(64, "dialogues under way at once")
+    thinkfollow: ThinkFollowRules = _setting(ThinkFollowRules, "what is asked for")
+    model: ModelConfig = _setting(ModelConfig, "the checkpoint")
+    engine: EngineConfig = _setting(EngineConfig, "what generates")
+    sampling: SamplingConfig = _setting(SamplingConfig, "how each mode of the hard switch samples")
+    data: DataConfig = _setting(DataConfig, "where rows come from")
+    tasks: TasksConfig = _setting(TasksConfig, "tasks of your own")
+    lm_eval: LmEvalConfig = _setting(LmEvalConfig, "tasks of lm-eval")
+    run: RunConfig = _setting(RunConfig, "the folder, by default runs/<model>-thinkfollow")
 
 
 @dataclass

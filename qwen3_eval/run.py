@@ -161,9 +161,9 @@ def _write_report(store: Store, run: dict[str, Any], reference: str = "") -> int
         paths = write_report(records, run, texts, store.folder)
         print_summary(summarize(records, model_name(run), run["tasks"]))
     else:
-        from qwen3_eval.report.published import reference_points
-        from qwen3_eval.report.standing import find_standing
-        from qwen3_eval.report.wins_tables import print_standing, tabulate_standing
+        from qwen3_eval.report.published.scores import reference_points
+        from qwen3_eval.report.published.standing import find_standing
+        from qwen3_eval.report.published.tables import print_standing, tabulate_standing
 
         model, summary = model_name(run), summarize(records, model_name(run), run["tasks"])
         standing = find_standing({model: (run, summary)}, reference)

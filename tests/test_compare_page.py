@@ -225,8 +225,8 @@ def test_a_page_that_cannot_hold_all_says_so(
     chat: Chat, browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With room for 2 flips of 4 and for no text, both are said, and a flip still shows its verdicts."""
-    monkeypatch.setattr("qwen3_eval.report.flip_texts.MAX_FLIPS", 2)
-    monkeypatch.setattr("qwen3_eval.report.compare_page.MAX_PAGE_BYTES", 1)
+    monkeypatch.setattr("qwen3_eval.compare.flip_texts.MAX_FLIPS", 2)
+    monkeypatch.setattr("qwen3_eval.compare.page.MAX_PAGE_BYTES", 1)
     for name, scores in (("a", A), ("b", B)):
         make_run(tmp_path / name, chat, scores)
     assert main(["compare", f"runs={tmp_path}/a,{tmp_path}/b"]) == 0

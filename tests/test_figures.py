@@ -12,14 +12,14 @@ import pandas as pd
 import pytest
 from made_reports import HOSTILE, fake_run
 
-from qwen3_eval.report.chart_specs import CONFIG
-from qwen3_eval.report.chart_tables import describe_counts
+from qwen3_eval.report.charts.interactive import Charts, draw_charts
+from qwen3_eval.report.charts.specs import CONFIG
+from qwen3_eval.report.charts.tables import describe_counts
+from qwen3_eval.report.charts.vega import draw_static, read_library
 from qwen3_eval.report.figures import draw_curve, draw_runs
-from qwen3_eval.report.interactive import Charts, draw_charts
 from qwen3_eval.report.looks import COLORS, choose_look
 from qwen3_eval.report.points import POINT_COLUMNS, REFERENCE_COLUMNS, place_on_log_axis, points_of
 from qwen3_eval.report.tables import summarize
-from qwen3_eval.report.vega import draw_static, read_library
 
 TWELVE = tuple(f"task{n}" for n in range(12))
 

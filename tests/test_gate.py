@@ -12,9 +12,9 @@ from scipy.stats import binom
 
 from qwen3_eval.chat import STOP_TEXTS
 from qwen3_eval.cli import main
-from qwen3_eval.gate_baseline import format_baseline, read_baseline
-from qwen3_eval.gate_judge import Metric, judge
-from qwen3_eval.gate_sides import read_side
+from qwen3_eval.gate.baseline import format_baseline, read_baseline
+from qwen3_eval.gate.judge import Metric, judge
+from qwen3_eval.gate.sides import read_side
 from qwen3_eval.past_run import read_past_run
 from qwen3_eval.types import BASE, NON_THINKING, THINKING, Budget, Mode, Sampling
 

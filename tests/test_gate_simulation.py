@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from qwen3_eval.gate_judge import Metric, judge
+from qwen3_eval.gate.judge import Metric, judge
 from qwen3_eval.stats.noninferiority import measure_drop
 from qwen3_eval.stats.paired import holm
 

@@ -33,6 +33,7 @@ HOLDS = (
     "qwen3_eval/model/nano_checkpoint/tokenizer.json",
     "qwen3_eval/model/nano_checkpoint/chat_template.jinja",
     "qwen3_eval/model/vllm_plugin.py",
+    "qwen3_eval/model/sizes.csv",
 )
 
 

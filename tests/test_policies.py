@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qwen3_eval.difficulty import Forecast, assign_folds, forecast, list_prices, read_features
-from qwen3_eval.policies import (
+from qwen3_eval.policy.difficulty import Forecast, assign_folds, forecast, list_prices, read_features
+from qwen3_eval.policy.grid import join_grids, read_grid
+from qwen3_eval.policy.points import FIXED, STABLE, TESTED, judge_policies
+from qwen3_eval.policy.policies import (
     Choice,
     Floats,
     Grid,
@@ -23,10 +25,8 @@ from qwen3_eval.policies import (
     choose_fixed,
     choose_stable,
 )
-from qwen3_eval.policy_grid import join_grids, read_grid
-from qwen3_eval.policy_points import FIXED, STABLE, TESTED, judge_policies
-from qwen3_eval.policy_score import COSTS, Mix, follow, follow_fixed, measure_gain, mix_fixed
-from qwen3_eval.report.policy_report import beats, list_policy_findings
+from qwen3_eval.policy.report import beats, list_policy_findings
+from qwen3_eval.policy.score import COSTS, Mix, follow, follow_fixed, measure_gain, mix_fixed
 from qwen3_eval.report.tables import summarize
 from qwen3_eval.types import NON_THINKING, THINKING
 

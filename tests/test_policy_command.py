@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from qwen3_eval.cli import main
-from qwen3_eval.policy_points import FIXED, ORACLE, POLICY_COLUMNS, PREDICTOR, STABLE
+from qwen3_eval.policy.points import FIXED, ORACLE, POLICY_COLUMNS, PREDICTOR, STABLE
 
 # Questions of known length would need a model; the scripted one thinks 3 lines and answers 0.
 OWN_TASK = """

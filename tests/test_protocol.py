@@ -126,12 +126,12 @@ def test_an_answer_has_what_the_thinking_leaves(tmp_path: Path) -> None:
 
 
 def test_yarn_stretches_the_context_that_settings_are_checked_against() -> None:
-    """nano's 16,384 positions become 32,768: a budget of 20k fits then; engine=torch refuses it."""
+    """nano's 16,384 positions become 32,768: a budget of 20k fits then; engine=scripted has none to stretch."""
     with pytest.raises(ConfigError, match="the context of model 'box:nano' is 16384"):
         read_study(compose("budget=20k", "task=chain"))
     study = read_study(compose("budget=20k", "task=chain", "engine.yarn_factor=2"))
     assert study.budgets == (20_480,)
-    with pytest.raises(ConfigError, match=r"engine.yarn_factor=2 is of engine=vllm alone"):
-        read_study(compose("budget=1k", "engine=torch", "engine.yarn_factor=2"))
+    with pytest.raises(ConfigError, match=r"engine.yarn_factor=2 is of engine=vllm and engine=torch"):
+        read_study(compose("budget=1k", "engine=scripted", "engine.yarn_factor=2"))
     with pytest.raises(ConfigError, match=r"engine.yarn_factor=0.5 is not allowed; give 1 or more"):
         read_study(compose("budget=1k", "engine.yarn_factor=0.5"))

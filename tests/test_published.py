@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from qwen3_eval.cli import compose_config
 from qwen3_eval.config import SweepConfig
 from qwen3_eval.errors import ConfigError
-from qwen3_eval.report.departures import list_run_departures
 from qwen3_eval.report.points import REFERENCE_COLUMNS
-from qwen3_eval.report.published import (
+from qwen3_eval.report.published.departures import list_run_departures
+from qwen3_eval.report.published.scores import (
     PUBLISHED_COLUMNS,
     RANKING_TABLES,
     find_model,
@@ -25,10 +25,10 @@ from qwen3_eval.report.published import (
     reference_points,
     require_model,
 )
-from qwen3_eval.report.standing import Standing, find_standing, list_uncounted
+from qwen3_eval.report.published.standing import Standing, find_standing, list_uncounted
+from qwen3_eval.report.published.tables import RULE, format_standing, print_standing, tabulate_standing
+from qwen3_eval.report.published.wins import WINS_COLUMNS, count_wins, list_wins
 from qwen3_eval.report.tables import SUMMARY_COLUMNS
-from qwen3_eval.report.wins import WINS_COLUMNS, count_wins, list_wins
-from qwen3_eval.report.wins_tables import RULE, format_standing, print_standing, tabulate_standing
 from qwen3_eval.study import describe_run, read_study
 from qwen3_eval.task import task_names
 from qwen3_eval.types import MODES, Mode
@@ -262,7 +262,7 @@ def test_a_measured_model_is_found_where_it_is_the_same(name: str, published: st
 
 def test_hub_names_lead_to_models_that_are_there() -> None:
     """Every alias names a published model."""
-    from qwen3_eval.report import published
+    from qwen3_eval.report.published import scores as published
 
     assert set(published._HUB_NAMES.values()) <= set(PUBLISHED["model"])
 

@@ -24,9 +24,10 @@ def check_engine(config: EngineConfig, checkpoint: Checkpoint, impl: str) -> Non
             raise ConfigError(
                 f"{name}={value!r} is unknown{did_you_mean(value, known)} allowed: {', '.join(known)}"
             )
-    if config.name != "vllm" and config.yarn_factor != 1:
+    if config.name == "scripted" and config.yarn_factor != 1:
         raise ConfigError(
-            f"engine.yarn_factor={config.yarn_factor:g} is of engine=vllm alone, not of engine={config.name}"
+            f"engine.yarn_factor={config.yarn_factor:g} is of engine=vllm and engine=torch, not of "
+            "engine=scripted"
         )
     if config.name == "scripted":
         _read_delay(config.extra)
@@ -44,6 +45,12 @@ def check_engine(config: EngineConfig, checkpoint: Checkpoint, impl: str) -> Non
         from qwen3_eval.model.weights import check_weights
 
         check_weights(checkpoint.path)
+        if config.yarn_factor != 1 and checkpoint.architecture.startswith("Qwen3"):
+            from qwen3_eval.model.config import Qwen3Config
+
+            Qwen3Config.from_file(checkpoint.path).stretch(
+                config.yarn_factor
+            )  # raises where it has YaRN already
     elif config.name == "torch":
         raise EngineError(
             f"engine=torch loads a checkpoint folder, and model '{checkpoint.path}' is on the hub; fetch it "
@@ -83,6 +90,7 @@ async def start_engine(
             dtype=config.dtype,
             max_model_len=config.max_model_len,
             max_batch_size=config.max_num_seqs,
+            yarn_factor=config.yarn_factor,
         )
     if config.name == "scripted":
         from qwen3_eval.engine.scripted import ScriptedEngine, default_script

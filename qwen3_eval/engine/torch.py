@@ -40,7 +40,7 @@ class TorchEngine:
     def __init__(
         self, model: "Qwen3ForCausalLM", *, max_model_len: int | None = None, max_batch_size: int = 32
     ) -> None:
-        context = model.config.max_position_embeddings
+        context = model.config.context
         if max_model_len is not None and max_model_len > context:
             raise EngineError(
                 f"engine.max_model_len={max_model_len} is beyond the {context} positions that the model was "
@@ -158,10 +158,12 @@ def start_torch(
     device: str = "auto",
     max_model_len: int | None = None,
     max_batch_size: int = 32,
+    yarn_factor: float = 1.0,
 ) -> TorchEngine:
     """Loads a checkpoint folder and returns an engine on it.
 
-    `dtype="auto"` is the dtype that the checkpoint is stored in; `device="auto"` a GPU if there is one.
+    `dtype="auto"` is the dtype that the checkpoint is stored in; `device="auto"` a GPU if there is one;
+    `yarn_factor` above 1 stretches the native context by YaRN.
     Raises CheckpointError where the folder does not load, EngineError where a setting does not fit.
     """
     import torch
@@ -173,7 +175,7 @@ def start_torch(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        model = load_model(path, None if dtype == "auto" else getattr(torch, dtype), device)
+        model = load_model(path, None if dtype == "auto" else getattr(torch, dtype), device, yarn_factor)
     except torch.OutOfMemoryError as error:
         raise EngineError(f"the weights in '{path}' do not fit: {_explain(error)}") from error
     return TorchEngine(model, max_model_len=max_model_len, max_batch_size=max_batch_size)

@@ -18,7 +18,7 @@ _WHOLE_BYTES = 4 << 30  # beyond this, weights are fingerprinted by their header
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A located checkpoint. `context` is max_position_embeddings, None where config.json lacks it."""
+    """A located checkpoint. `context` is in tokens, None where config.json does not tell."""
 
     path: str
     revision: str | None
@@ -87,7 +87,16 @@ def _go_offline_where_no_hub_answers(path: str, revision: str | None) -> None:
 
 def _read(path: str, revision: str | None, config: dict[str, Any], fingerprint: str) -> Checkpoint:
     architectures = config.get("architectures") or ["unknown"]
-    return Checkpoint(path, revision, architectures[0], config.get("max_position_embeddings"), fingerprint)
+    return Checkpoint(path, revision, architectures[0], _find_context(config), fingerprint)
+
+
+def _find_context(config: dict[str, Any]) -> int | None:
+    context: int | None = config.get("max_position_embeddings")
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if context and rope.get("rope_type", rope.get("type")) == "yarn" and rope.get("factor"):
+        # The model cards have people add YaRN and leave max_position_embeddings as it is; so reads vLLM.
+        return int((rope.get("original_max_position_embeddings") or context) * rope["factor"])
+    return context
 
 
 def _fingerprint(folder: Path) -> str:

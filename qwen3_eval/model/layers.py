@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention, silu
 
 from qwen3_eval.model.config import Qwen3Config
+from qwen3_eval.model.moe import MoE
+from qwen3_eval.model.rope import rotate
 
 
 class RMSNorm(nn.Module):
@@ -29,33 +31,6 @@ class RMSNorm(nn.Module):
         wide = x.float()
         wide = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
         return self.weight * wide.to(x.dtype)
-
-
-class RotaryEmbedding:
-    """Cosines and sines of RoPE, in the half-split layout of Hugging Face checkpoints.
-
-    Source: Su et al., RoFormer (arXiv 2104.09864), section 3.2.2.
-    """
-
-    def __init__(self, head_dim: int, theta: float) -> None:
-        self.head_dim = head_dim
-        self.theta = theta
-
-    def __call__(self, position_ids: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Returns cos and sin (B, 1, T, D) for `position_ids` (B, T); angles are float32 at any dtype."""
-        # Computed anew, not kept: a buffer would be cast with the model, and bfloat16 angles are wrong.
-        pairs = torch.arange(0, self.head_dim, 2, device=position_ids.device, dtype=torch.float32)
-        frequencies = 1.0 / self.theta ** (pairs / self.head_dim)  # (D/2,)
-        angles = position_ids[:, None, :, None].float() * frequencies  # (B, 1, T, D/2)
-        angles = torch.cat((angles, angles), dim=-1)  # (B, 1, T, D)
-        return angles.cos().to(dtype), angles.sin().to(dtype)
-
-
-def rotate(x: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
-    """Turns each pair (x[d], x[d + D/2]) of `x` (B, heads, T, D) by its position's angle."""
-    cos, sin = rope
-    first, second = x.chunk(2, dim=-1)
-    return x * cos + torch.cat((-second, first), dim=-1) * sin
 
 
 class KVCache:
@@ -155,12 +130,12 @@ class MLP(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Attention, then the MLP, each on normalised input and added to the residual stream."""
+    """Attention, then the MLP or the experts, each on normalised input and added to the residual stream."""
 
     def __init__(self, config: Qwen3Config, layer: int) -> None:
         super().__init__()
         self.self_attn = Attention(config, layer)
-        self.mlp = MLP(config)  # the one place where a mixture of experts differs
+        self.mlp = MoE(config) if config.is_sparse(layer) else MLP(config)
         self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 

@@ -1,15 +1,16 @@
-"""Qwen3 as a whole: token ids to logits. Read this first, then layers.py."""
+"""Qwen3 as a whole: token ids to logits. Read this first, then layers.py, rope.py and moe.py."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from qwen3_eval.model.config import Qwen3Config
-from qwen3_eval.model.layers import DecoderLayer, KVCache, RMSNorm, RotaryEmbedding
+from qwen3_eval.model.layers import DecoderLayer, KVCache, RMSNorm
+from qwen3_eval.model.rope import RotaryEmbedding
 
 
 class Qwen3ForCausalLM(nn.Module):
-    """A Qwen3 language model; its parameters bear the names of Hugging Face checkpoints."""
+    """A Qwen3 language model, dense or a mixture of experts; its parameters bear transformers' names."""
 
     def __init__(self, config: Qwen3Config) -> None:
         super().__init__()
@@ -59,7 +60,7 @@ class Qwen3Model(nn.Module):
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(DecoderLayer(config, layer) for layer in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.rotary = RotaryEmbedding(config.head_dim, config.rope_theta)
+        self.rotary = RotaryEmbedding(config.head_dim, config.rope_theta, config.yarn)
 
     def forward(
         self,

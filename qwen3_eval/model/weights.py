@@ -1,4 +1,8 @@
-"""Checkpoints in Hugging Face layout: config.json and safetensors, in one file or several with an index."""
+"""Checkpoints in Hugging Face layout: config.json and safetensors, in one file or several with an index.
+
+A mixture's experts are stacked in memory. On the hub each is stored by itself, and so they are written here;
+read are both, for transformers 5 can also store them stacked.
+"""
 
 import json
 from collections.abc import Iterator
@@ -18,24 +22,36 @@ from qwen3_eval.model.qwen3 import Qwen3ForCausalLM
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 TIED = "lm_head.weight"
+_MAPPED_BYTES = 64 << 20
+
+Part = tuple[str, tuple[int | slice, ...]]
+"""A parameter's name, and what of it a stored tensor fills: () is all of it."""
 
 
 def load_model(
-    path: str | Path, dtype: torch.dtype | None = None, device: str | torch.device = "cpu"
+    path: str | Path,
+    dtype: torch.dtype | None = None,
+    device: str | torch.device = "cpu",
+    yarn_factor: float = 1.0,
 ) -> Qwen3ForCausalLM:
     """Loads a checkpoint folder for inference, one tensor at a time; `dtype=None` keeps the stored one.
 
-    Raises CheckpointError where a file is missing or damaged, or a tensor is missing, surplus or misshapen.
+    `yarn_factor` above 1 stretches the native context by YaRN so many times. Raises CheckpointError where a
+    file is missing or damaged, or a tensor is missing, surplus or misshapen.
     """
     folder = Path(path)
-    model = _build_empty(Qwen3Config.from_file(folder))
+    model = build_empty(Qwen3Config.from_file(folder).stretch(yarn_factor))
     tied = model.config.tie_word_embeddings
     _check_tensors(folder, model)
+    stored = _list_stored(model)
+    # Experts are copied into their stack. A tensor beside them that is no copy would keep its file mapped,
+    # and with it the pages of experts that were read: twice the checkpoint in memory.
+    copy = model.config.num_experts > 0
     for file in _weight_files(folder):
-        with _open(file) as tensors:
-            for name in tensors.keys():  # noqa: SIM118  # an open file, not a mapping
-                if not (tied and name == TIED):
-                    _place(model, name, _read(file, tensors, name).to(device=device, dtype=dtype))
+        for name, tensor in _stream(file):
+            if not (tied and name == TIED):
+                part = stored.get(name, (name, ()))
+                _place(model, part, tensor.to(device=device, dtype=dtype, copy=copy and not part[1]))
     if tied:
         model.lm_head.weight = model.model.embed_tokens.weight
     return model.eval().requires_grad_(False)
@@ -44,7 +60,7 @@ def load_model(
 def check_weights(path: str | Path) -> None:
     """Reads the headers of a checkpoint folder's weights, so takes a moment at any size.
 
-    Which tensors belong is known of a plain dense Qwen3; of others, quantised ones among them, only the
+    Which tensors belong is known of a plain Qwen3; of others, quantised ones among them, only the
     files are checked. Raises CheckpointError where a file is missing or damaged, or a tensor is missing,
     surplus or misshapen.
     """
@@ -55,7 +71,7 @@ def check_weights(path: str | Path) -> None:
     except CheckpointError:
         config = None
     if config is not None:
-        _check_tensors(folder, _build_empty(config))
+        _check_tensors(folder, build_empty(config))
         return
     listed = any((folder / name).is_file() for name in (INDEX, SINGLE))
     for file in _weight_files(folder) if listed else sorted(folder.glob("*.safetensors")):
@@ -71,8 +87,9 @@ def save_model(model: Qwen3ForCausalLM, path: str | Path, max_shard_bytes: int =
     (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     shards: list[dict[str, Tensor]] = [{}]
     size = total = 0
-    for name, parameter in model.named_parameters():  # names a tied head once, under the embedding
-        tensor = parameter.detach().contiguous()
+    parameters = dict(model.named_parameters())  # names a tied head once, under the embedding
+    for name, (parameter, part) in _list_stored(model).items():
+        tensor = parameters[parameter].detach()[part].contiguous()
         if shards[-1] and size + tensor.nbytes > max_shard_bytes:
             shards.append({})
             size = 0
@@ -93,26 +110,50 @@ def save_model(model: Qwen3ForCausalLM, path: str | Path, max_shard_bytes: int =
     (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 
-def _build_empty(config: Qwen3Config) -> Qwen3ForCausalLM:
+def build_empty(config: Qwen3Config) -> Qwen3ForCausalLM:
     """Builds the model without memory: each parameter comes into being when its tensor is read."""
     with torch.device("meta"):
         return Qwen3ForCausalLM(config)
 
 
+def _list_stored(model: Qwen3ForCausalLM) -> dict[str, Part]:
+    """Returns which part of which parameter each tensor of a hub checkpoint is."""
+    stored: dict[str, Part] = {}
+    for name, parameter in model.named_parameters():
+        stem, _, leaf = name.rpartition(".")
+        if not stem.endswith(".experts"):
+            stored[name] = (name, ())
+            continue
+        F = parameter.shape[1] // 2
+        for expert in range(len(parameter)):
+            if leaf == "gate_up_proj":
+                stored[f"{stem}.{expert}.gate_proj.weight"] = (name, (expert, slice(None, F)))
+                stored[f"{stem}.{expert}.up_proj.weight"] = (name, (expert, slice(F, None)))
+            else:
+                stored[f"{stem}.{expert}.{leaf}.weight"] = (name, (expert,))
+    return stored
+
+
 def _check_tensors(folder: Path, model: Qwen3ForCausalLM) -> None:
     """Compares names and shapes, which stand in the files' headers, with the model's parameters."""
-    expected = {name: parameter.shape for name, parameter in model.named_parameters()}
-    missing = set(expected)
+    parameters = dict(model.named_parameters())
+    stored = _list_stored(model)
+    expected = {name: parameter.shape for name, parameter in parameters.items()}
+    expected |= {name: parameters[parameter][part].shape for name, (parameter, part) in stored.items()}
+    parts: dict[str, set[str]] = {name: set() for name in parameters}
+    for name, (parameter, _) in stored.items():
+        parts[parameter].add(name)
+    missing = set(stored)
     for file in _weight_files(folder):
         with _open(file) as tensors:
             for name in tensors.keys():  # noqa: SIM118  # an open file, not a mapping
                 if name == TIED and model.config.tie_word_embeddings:
                     continue  # some writers store the tied head a second time
                 _check(file, name, tuple(tensors.get_slice(name).get_shape()), expected)
-                missing.discard(name)
+                missing -= {name} if name in stored else parts[name]
     if missing:
         raise CheckpointError(
-            f"checkpoint '{folder}' lacks {_list([name for name in expected if name in missing])}; "
+            f"checkpoint '{folder}' lacks {_list([name for name in stored if name in missing])}; "
             "config.json and weights must be of one model"
         )
 
@@ -147,6 +188,20 @@ def _open(file: Path) -> Iterator[Any]:
         yield tensors
 
 
+def _stream(file: Path) -> Iterator[tuple[str, Tensor]]:
+    """Yields a file's tensors; it is mapped anew now and then, which gives back the pages already read."""
+    with _open(file) as tensors:
+        names = list(tensors.keys())
+    while names:
+        size = 0
+        with _open(file) as tensors:
+            while names and size < _MAPPED_BYTES:
+                name = names.pop(0)
+                tensor = _read(file, tensors, name)
+                size += tensor.nbytes
+                yield name, tensor
+
+
 def _read(file: Path, tensors: Any, name: str) -> Tensor:
     try:
         tensor = tensors.get_tensor(name)
@@ -169,9 +224,18 @@ def _check(file: Path, name: str, shape: tuple[int, ...], expected: dict[str, to
         )
 
 
-def _place(model: Qwen3ForCausalLM, name: str, tensor: Tensor) -> None:
+def _place(model: Qwen3ForCausalLM, part: Part, tensor: Tensor) -> None:
+    name, index = part
     module_name, _, leaf = name.rpartition(".")
-    setattr(model.get_submodule(module_name), leaf, torch.nn.Parameter(tensor, requires_grad=False))
+    module = model.get_submodule(module_name)
+    if index:
+        stack = getattr(module, leaf)
+        if stack.is_meta:
+            stack = torch.empty(stack.shape, dtype=tensor.dtype, device=tensor.device)
+            setattr(module, leaf, torch.nn.Parameter(stack, requires_grad=False))
+        stack.data[index] = tensor
+    else:
+        setattr(module, leaf, torch.nn.Parameter(tensor, requires_grad=False))
 
 
 def _list(names: list[str], most: int = 5) -> str:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qwen3_eval.budget import format_budget
-from qwen3_eval.report.comparison import format_difference
 from qwen3_eval.report.counts import format_counts, say_counts
 from qwen3_eval.report.report_table import ReportTable
-from qwen3_eval.report.tables import format_score
+from qwen3_eval.report.tables import format_difference, format_score
 from qwen3_eval.report.task_cells import TaskCells
 from qwen3_eval.stats.bootstrap import N_RESAMPLES, Interval
 from qwen3_eval.stats.curve import Curve, measure_curve

@@ -6,9 +6,9 @@ from typing import Any
 
 from qwen3_eval.budget import format_budget
 from qwen3_eval.report.cells import difference_of_tables
-from qwen3_eval.report.comparison import format_difference, format_interval, format_p
 from qwen3_eval.report.counts import format_counts, say_counts
 from qwen3_eval.report.report_table import ReportTable
+from qwen3_eval.report.tables import format_difference, format_interval, format_p
 from qwen3_eval.report.task_cells import Point, TaskCells
 from qwen3_eval.stats.paired import holm, smallest_difference
 from qwen3_eval.types import NON_THINKING, THINKING

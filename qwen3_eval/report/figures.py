@@ -7,7 +7,7 @@ from dataclasses import replace
 from importlib.resources import as_file, files
 from typing import TYPE_CHECKING, Any
 
-from qwen3_eval.report.chart_tables import describe_counts
+from qwen3_eval.report.charts.tables import describe_counts
 from qwen3_eval.report.curve_axes import (
     NOTE_COLOR,
     draw_reference,

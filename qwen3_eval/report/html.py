@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from qwen3_eval.budget import format_budget
+from qwen3_eval.report.charts.interactive import draw_charts
 from qwen3_eval.report.findings import list_findings, list_warnings
 from qwen3_eval.report.formats import tabulate_scores
-from qwen3_eval.report.interactive import draw_charts
 from qwen3_eval.report.page import render_shell
 from qwen3_eval.report.points import points_of
 from qwen3_eval.report.report_table import ReportTable

@@ -13,12 +13,12 @@ from typing import Any
 from urllib.parse import quote
 
 from qwen3_eval.budget import format_budget
-from qwen3_eval.report.chart_specs import CONFIG
+from qwen3_eval.report.charts.interactive import Charts
+from qwen3_eval.report.charts.specs import CONFIG
+from qwen3_eval.report.charts.vega import draw_static, read_library
 from qwen3_eval.report.formats import table_csv
-from qwen3_eval.report.interactive import Charts
 from qwen3_eval.report.looks import COLORS
 from qwen3_eval.report.report_table import ReportTable
-from qwen3_eval.report.vega import draw_static, read_library
 
 MAX_INLINE_CSV_BYTES = 500_000
 """A longer table's CSV link leads to the file beside the page; a shorter one's holds the file itself."""

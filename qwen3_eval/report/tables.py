@@ -121,6 +121,23 @@ def format_share(share: float) -> str:
     return "<1 %" if share < 0.005 else f"{share * 100:.0f} %"
 
 
+def format_difference(difference: float) -> str:
+    """Returns a signed difference of scores with three decimals, a true minus before it."""
+    return "0.000" if abs(difference) < 5e-4 else f"{difference:+.3f}".replace("-", "−")
+
+
+def format_interval(low: float, high: float) -> str:
+    """Returns `−0.012 to +0.034`."""
+    return f"{format_difference(low)} to {format_difference(high)}"
+
+
+def format_p(p: float) -> str:
+    """Returns a p value with the digits that are read."""
+    if math.isnan(p):
+        return "–"
+    return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
 def print_summary(summary: "pd.DataFrame", file: TextIO | None = None, groups: bool = False) -> None:
     """Prints the summary as a table: with rules and colour on a terminal, as aligned text elsewhere.
 
@@ -133,13 +150,21 @@ def print_summary(summary: "pd.DataFrame", file: TextIO | None = None, groups: b
         for line in (headings, *rows):
             del line[1]
     n_words = _TEXT_COLUMNS - (not groups)
-    if file.isatty():
-        _print_rich(headings, rows, n_words, file)
-    else:
-        _print_plain(headings, rows, n_words, file)
+    print_table(headings, rows, n_words, file)
     n_hidden = 0 if groups else len(summary[summary["group"] != ""][["task", "group"]].drop_duplicates())
     if n_hidden:
         print(f"{n_hidden} groups are in summary.csv", file=file)
+
+
+def print_table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], n_words: int, file: TextIO | None = None
+) -> None:
+    """Prints a table: with rules and colour on a terminal, as aligned text elsewhere.
+
+    The first `n_words` columns stand to the left, the others to the right.
+    """
+    file = file or sys.stdout
+    (_print_rich if file.isatty() else _print_plain)(headings, rows, n_words, file)
 
 
 def _print_rich(headings: Sequence[str], rows: Sequence[Sequence[str]], n_words: int, file: TextIO) -> None:

@@ -1,10 +1,7 @@
 """Writes all that `report` leaves in a run folder; each file appears whole or not at all."""
 
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from tempfile import mkstemp
 from typing import TYPE_CHECKING, Any
 
 from qwen3_eval.errors import StoreError
@@ -25,6 +22,7 @@ from qwen3_eval.report.records import RecordText, Texts
 from qwen3_eval.report.report_table import ReportTable
 from qwen3_eval.report.tables import summarize, summary_csv
 from qwen3_eval.report.text_blocks import TextBlocks
+from qwen3_eval.report.whole_file import open_draft, write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +59,7 @@ def write_report(
         out_dir.mkdir(parents=True, exist_ok=True)
         blocks = TextBlocks()
         samples, places = out_dir / "samples.parquet", {}
-        draft = _draft(samples)
+        draft = open_draft(samples)
         try:
             places = _write_samples(records, texts, blocks, draft)
             draft.replace(samples)
@@ -91,7 +89,7 @@ def write_report(
             contents["pass_at_k.csv"] = summary_csv(repeated)
         for name, content in contents.items():
             whole = content if isinstance(content, bytes) else content.encode("utf-8", "replace")
-            _write_whole(out_dir / name, whole)
+            write_whole(out_dir / name, whole)
     except OSError as error:
         raise StoreError(f"the report cannot be written to '{out_dir}': {error.strerror or error}") from error
     return [out_dir / "summary.csv", samples, *(out_dir / name for name in list(contents)[1:])]
@@ -148,23 +146,3 @@ def _parquet_type(name: str) -> "pa.DataType | str":
     if name in ("score", "budget", "thinking_s", "answer_s"):
         return "float64"
     return "bool" if name in ("forced", "truncated") else "string"
-
-
-def _draft(path: Path) -> Path:
-    """Returns a new empty file beside `path`, with the rights that a plainly opened file would have."""
-    handle, name = mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    with suppress(OSError), os.fdopen(handle):
-        umask = os.umask(0)
-        os.umask(umask)
-        os.fchmod(handle, 0o666 & ~umask)
-    return Path(name)
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Replaces the file in one step, so that a reader never meets half of it."""
-    draft = _draft(path)
-    try:
-        draft.write_bytes(content)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

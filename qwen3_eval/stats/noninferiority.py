@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qwen3_eval.stats.gamma_tail import tail_of_gammas
+from qwen3_eval.stats.paired import ALPHA
 
 Floats = NDArray[np.float64]
 
-ALPHA = 0.05
 POWER = 0.8
 SAME = 1e-9
 """Drops closer than this are equal: what rounding leaves, and below any step that scores have."""

@@ -8,6 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from qwen3_eval.stats.estimate import CONFIDENCE, clustered_stderr, question_means
 
+ALPHA = 0.05
+"""The chance of an error that tests here allow themselves."""
 SAME = 1e-9
 """Question means closer than this are equal: what rounding leaves, and below any step that scores have."""
 MAX_PATTERNS_LOG2 = 16
@@ -170,7 +172,7 @@ def holm(p_values: ArrayLike) -> Floats:
     return adjusted
 
 
-def smallest_difference(seen: Difference, power: float = 0.8, alpha: float = 0.05) -> float:
+def smallest_difference(seen: Difference, power: float = 0.8, alpha: float = ALPHA) -> float:
     """Returns the smallest true difference that these questions and repeats would have shown, in score units.
 
     Shown means p < `alpha`, two-sided, with a chance of `power`. The spread is the interval's, so a

@@ -1,0 +1,1 @@
+"""`compare`: runs side by side, and the questions that turned between them."""

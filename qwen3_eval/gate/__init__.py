@@ -1,0 +1,1 @@
+"""`gate`: a candidate judged against a baseline, for a release pipeline."""

@@ -1,0 +1,1 @@
+"""`policy`: ways to choose a thinking budget per question, judged on stored traces."""

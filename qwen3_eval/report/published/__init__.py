@@ -1,0 +1,1 @@
+"""Scores that were published: read, set beside measured ones, and counted against them."""
