@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import NANO
+from conftest import NANO, RunningVllm
 
 from qwen3_eval.chat import STOP_TEXTS, Chat, load_chat
 from qwen3_eval.cli import main
@@ -32,7 +32,7 @@ from qwen3_eval.thinkfollow.journal import JOURNAL, open_journal, read_journal
 from qwen3_eval.thinkfollow.judge import BELOW, INCONCLUSIVE, PASS, find_exit_code, judge_compliance
 from qwen3_eval.thinkfollow.leaks import count_markers, count_repeated, find_leaks, quotes_stop_text
 from qwen3_eval.thinkfollow.tables import always_thinking, estimate_compliance, frame_of, tabulate
-from qwen3_eval.types import NON_THINKING, THINKING, Budget, Message, Sampling
+from qwen3_eval.types import NON_THINKING, THINKING, Budget, Message, Mode, Sampling
 
 THOUGHT = "<think>\nOne line of thought, long enough.\n</think>\n\n"
 NOTHING = "<think>\n\n</think>\n\n"
@@ -179,6 +179,34 @@ def test_the_history_is_what_the_template_makes_of_it() -> None:
         assert CHAT.render(whole, THINKING).ids in seen
         text = CHAT.decoder.decode(row.ids, keep_special=True).removesuffix("<|im_end|>")
         whole.append(Message("assistant", text))
+
+
+@pytest.mark.parametrize(
+    ("ending", "said", "hard", "done"),
+    [
+        ("<think>\n", "hm\n</think>\n\nYes.", THINKING, "thinking"),
+        ("<think>\n", "\n</think>\n\nYes.", THINKING, "non-thinking"),
+        ("<think>\n", "hm\n</think>\n\nYes.", NON_THINKING, "thinking"),
+        ("", THOUGHT + "Yes.", NON_THINKING, "thinking"),
+        ("", "Yes.", NON_THINKING, "non-thinking"),
+        ("<think>\n\n</think>\n\n", "Yes.", NON_THINKING, "non-thinking"),
+        ("<think>\n\n</think>\n\n", THOUGHT + "Yes.", NON_THINKING, "repeated"),
+    ],
+)
+def test_templates_of_other_kinds(ending: str, said: str, hard: Mode, done: str) -> None:
+    """A template that opens the block always, or knows no hard switch, is judged by what stands in the prompt."""
+    chat = load_chat(str(NANO))
+    chat.tokenizer.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+        "<|im_start|>assistant\n" + ending.replace("\n", "\\n").join(["{{ '", "' }}"])
+    )
+    engine = ScriptedEngine(lambda _: chat.encode(said + "<|im_end|>"))
+    (row,) = asyncio.run(build_asker(engine, chat=chat).ask(replace(ONE, hard=hard), math.inf))
+    assert row.done == done
+    if hard == THINKING:
+        cut = asyncio.run(build_asker(engine, chat=chat).ask(ONE, 2))[0]
+        assert (cut.forced, cut.cut, cut.thinking_tokens) == (True, 1, 2)  # a token stands in the prompt
+        assert audit_turns([row, cut], IDENTITY, reproducible=True).breaches == []
 
 
 def test_answers_are_in_the_next_prompt() -> None:
@@ -380,6 +408,13 @@ def test_the_journal_goes_on_after_a_kill(tmp_path: Path) -> None:
     journal.keep(OBEYED[:3])
     with (tmp_path / JOURNAL).open("a") as file:
         file.write('{"turns": [{"dialogue": "d9')
+    torn = (tmp_path / JOURNAL).read_bytes()
+    seen = read_journal(tmp_path / JOURNAL)
+    assert seen is not None
+    assert seen.rows == OBEYED[:3]
+    assert (
+        tmp_path / JOURNAL
+    ).read_bytes() == torn  # who only reads does not mend what another may be writing
     again = open_journal(tmp_path, IDENTITY)
     assert again.rows == OBEYED[:3]
     assert again.reproducible
@@ -477,6 +512,24 @@ def test_a_tasks_questions_stand_in_dialogues(tmp_path: Path) -> None:
     assert main(settings) == 0
     turns = pd.read_parquet(tmp_path / "thinkfollow_turns.parquet")
     assert 0.35 < (turns["language"] == "task:chain").mean() < 0.65
+
+
+@pytest.mark.slow
+def test_nano_obeys_on_vllm(vllm: RunningVllm) -> None:
+    """On questions it was never taught, in 15 languages, the box model follows the flags, cut or not."""
+    preset = Sampling(temperature=0.6, top_p=0.95, top_k=20)
+    sampling = {THINKING: preset, NON_THINKING: replace(preset, temperature=0.7, presence_penalty=1.5)}
+    asker = Asker(CHAT, vllm.engine, sampling, CHAT.encode(STOP), 1024, 4096, 0)
+    lives: list[tuple[Dialogue, Budget]] = [(d, b) for d in DIALOGUES[:60] for b in (32, math.inf)]
+    rows: list[TurnRow] = []
+    vllm.run(ask_all(asker, lives, 32, lambda found: rows.extend(found)))
+    frame = frame_of(rows)
+    for _, turns in frame[frame["kind"] == "plain"].groupby("budget"):
+        assert len(turns) > 100
+        assert estimate_compliance(turns).score >= 0.98
+    assert frame[frame["budget"] == "32"]["forced"].any()
+    reproducible = bool(vllm.engine.describe()["reproducible"])
+    assert audit_turns(rows, IDENTITY, reproducible=reproducible).breaches == []
 
 
 def test_expected_modes_reach_the_rows() -> None:

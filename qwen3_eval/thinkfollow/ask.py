@@ -25,6 +25,9 @@ from qwen3_eval.thinkfollow.dialogues import (
 )
 from qwen3_eval.types import NON_THINKING, Budget, Mode, Sampling
 
+_BLOCK_END = 4
+"""Where a template writes the empty block, `</think>` is among so many last ids of the prompt."""
+
 
 @dataclass(frozen=True)
 class TurnRow:
@@ -197,7 +200,14 @@ class _Call:
 
     async def answer_directly(self) -> _Said:
         answer, stopped = await self._generate("answer", 0, self.prompt.ids, self.asker.max_answer_tokens)
-        return self._said(Ending("natural", 0), (), answer, not stopped, "closed")
+        return self._said(Ending("natural", 0), (), answer, not stopped, self._find_opened())
+
+    def _find_opened(self) -> Opened:
+        """What became of the hard switch: templates that know none leave the block, or open it all the same."""
+        if self.prompt.prefill is not None:
+            return "template"
+        written = self.prompt.ids[-_BLOCK_END:]
+        return "closed" if self.asker.chat.think_close_id in written else "model"
 
     async def answer_within(self, budget: Budget) -> _Said:
         """Thinks up to the budget, and answers behind the model's own end or the stop text."""

@@ -122,6 +122,8 @@ def read_inquiry(config: ThinkFollowConfig) -> Inquiry:
     stop_text = find_stop_text(config.stop_text)
     checkpoint = locate_checkpoint(config.model.path, config.model.revision)
     context = config.engine.max_model_len or checkpoint.context
+    if config.engine.max_model_len is None and config.engine.yarn_factor != 1:
+        context = None  # the engine knows what YaRN makes of it
     if context is not None and longest + config.max_answer_tokens >= context:
         raise ConfigError(
             f"budget={format_budget(longest)} with max_answer_tokens={config.max_answer_tokens} leaves "

@@ -61,7 +61,10 @@ def open_journal(folder: Path, identity: Mapping[str, Any]) -> Journal:
     Raises StoreError where it holds dialogues that were asked under other settings, naming them.
     """
     path = folder / JOURNAL
-    journal = read_journal(path) if path.is_file() and path.stat().st_size else None
+    journal = None
+    if path.is_file():
+        _drop_torn_line(path)
+        journal = read_journal(path)
     if journal is None:
         journal = Journal(path, identity)
         journal._append({"identity": identity})
@@ -80,15 +83,12 @@ def open_journal(folder: Path, identity: Mapping[str, Any]) -> Journal:
 
 
 def read_journal(path: Path) -> Journal | None:
-    """Returns what is kept, None where not even the first line is whole. Raises StoreError.
+    """Returns what is kept, also while it is being written; None where not even the first line is whole.
 
-    The part of a line that a killed process left behind is cut off the file.
+    Raises StoreError.
     """
     try:
-        content = path.read_bytes()
-        whole = content.rpartition(b"\n")[0]
-        if len(whole) + 1 < len(content):
-            os.truncate(path, len(whole) + 1 if whole else 0)
+        whole = path.read_bytes().rpartition(b"\n")[0]
         lines = [json.loads(line) for line in whole.splitlines()]
         if not lines:
             return None
@@ -97,3 +97,12 @@ def read_journal(path: Path) -> Journal | None:
         return Journal(path, lines[0]["identity"], rows, engines)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"'{path}' cannot be read: {error}; restore it, or give a new run.dir=") from error
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Cuts off the part of a line that a killed process left behind; the caller holds the folder's lock."""
+    try:
+        content = path.read_bytes()
+        os.truncate(path, content.rfind(b"\n") + 1)
+    except OSError as error:
+        raise StoreError(f"'{path}' cannot be written: {error.strerror}; give a new run.dir=") from error

@@ -43,7 +43,7 @@ def write_thinkfollow(
         "thinkfollow_turns.parquet": frame.to_parquet(index=False),
         "thinkfollow_turns.csv": _turns_csv(frame),
         "thinkfollow.md": format_markdown(tables, title, notes),
-        "thinkfollow.html": render(frame, tables, standings, title, notes),
+        "thinkfollow.html": render(frame, tables, standings, title, notes, about.get("leaks", ())),
     }
     contents |= {f"{table.name}.csv": table_csv(table.frame) for table in tables}
     try:
@@ -88,8 +88,9 @@ def render(
     standings: Sequence[Standing],
     title: str,
     notes: Sequence[str],
+    leaks: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    """Returns thinkfollow.html: the tables, and failing turns to read."""
+    """Returns thinkfollow.html: the tables, and failing turns and signs of leaks to read."""
     from qwen3_eval.report.page import render_shell
 
     failed = frame[(frame["done"] != frame["asked"]) & (frame["done"] != "")]
@@ -104,6 +105,7 @@ def render(
         "tables": tables,
         "examples": examples,
         "n_failed": len(failed),
+        "leaks": [{**leak, "answer": _clip(leak["answer"])} for leak in leaks],
         "n_turns": len(frame),
     }
     return render_shell("thinkfollow.html", context, styles=["report.css"])
