@@ -199,3 +199,19 @@ def test_score_per_1k_tokens_by_hand() -> None:
     assert (got.value, got.ci_low) == (0.25, 0)
     assert got.ci_high == pytest.approx(0.25 + 0.375 * 12.706205)  # t(1)
     assert score_per_1k_tokens([1, 0], [0, 0]) is None
+
+
+def test_a_curve_on_which_nothing_moved_is_no_certainty() -> None:
+    """Where no question gains, the gain has the width of Wilson's interval after as many draws without one.
+
+    By hand: t = 2.2622 with 9 degrees of freedom, so 10 questions leave t^2 / (10 + t^2) = 0.3385 of the most
+    that one can gain: over the two doublings from 1k to 4k 1/2 a doubling, and a whole one in one step.
+    """
+    flat = np.zeros((10, 3))
+    gain = gain_per_doubling(flat, [1024, 2048, 4096])
+    assert gain is not None
+    assert (gain.per_doubling.value, gain.per_doubling.ci_low, gain.per_doubling.ci_high) == pytest.approx(
+        (0, -0.3385 / 2, 0.3385 / 2), abs=1e-4
+    )
+    first = gain_steps(flat, [1024, 2048, 4096])[0].per_doubling
+    assert (first.ci_low, first.ci_high) == pytest.approx((-0.3385, 0.3385), abs=1e-4)

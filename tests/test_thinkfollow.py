@@ -194,7 +194,7 @@ def test_the_history_is_what_the_template_makes_of_it() -> None:
     ],
 )
 def test_templates_of_other_kinds(ending: str, said: str, hard: Mode, done: str) -> None:
-    """A template that opens the block always, or knows no hard switch, is judged by what stands in the prompt."""
+    """Where a template always opens the block, or knows no hard switch, the prompt says so."""
     chat = load_chat(str(NANO))
     chat.tokenizer.chat_template = (
         "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"

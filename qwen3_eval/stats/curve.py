@@ -13,6 +13,7 @@ from qwen3_eval.stats.bootstrap import (
     resample_means,
 )
 from qwen3_eval.stats.estimate import CONFIDENCE, Estimate, clustered_stderr, estimate
+from qwen3_eval.stats.paired import SAME
 
 SHARE = 0.95
 MIN_BUDGETS = 4
@@ -206,15 +207,20 @@ class _Points:
     def usable(self) -> bool:
         return len(self.scores) > 0 and int(self.finite.sum()) >= 2
 
-    def mean_of(self, of_questions: Floats) -> Interval:
-        """Returns the mean of a number per question, (n_questions,), with its t interval over clusters."""
+    def mean_of(self, of_questions: Floats, most: float) -> Interval:
+        """Returns the mean of a number per question, (n_questions,), with its t interval over clusters.
+
+        `most` is how far one question can lie from another's 0. Where all are the same, which is no
+        certainty, the interval is Wilson's after so many draws without one that differs, in that unit.
+        """
         from scipy.special import stdtrit
 
         value = float(of_questions.mean())
         stderr, n_units = clustered_stderr(of_questions, self.labels)
         if n_units < 2:
             return Interval(value, np.nan, np.nan)
-        margin = float(stdtrit(n_units - 1, (1 + CONFIDENCE) / 2)) * stderr
+        t = float(stdtrit(n_units - 1, (1 + CONFIDENCE) / 2))
+        margin = t * stderr if stderr > SAME else most * t**2 / (n_units + t**2)
         return Interval(value, value - margin, value + margin)
 
 
@@ -232,20 +238,22 @@ def _gain(curve: _Points) -> Gain | None:
     if not curve.usable:
         return None
     apart = curve.doublings - curve.doublings.mean()
-    slopes = curve.scores[:, curve.finite] @ (apart / np.sum(apart**2))
+    weights = apart / np.sum(apart**2)
+    slopes = curve.scores[:, curve.finite] @ weights
     low, high = curve.budgets[curve.finite][[0, -1]]
-    return Gain(float(low), float(high), curve.mean_of(slopes))
+    return Gain(float(low), float(high), curve.mean_of(slopes, float(np.abs(weights).sum() / 2)))
 
 
 def _steps(curve: _Points) -> tuple[Gain, ...]:
     if not curve.usable:
         return ()
     ends, logs, scores = curve.budgets[curve.finite], curve.doublings, curve.scores[:, curve.finite]
+    steps = np.diff(logs)
     return tuple(
         Gain(
             float(ends[i]),
             float(ends[i + 1]),
-            curve.mean_of((scores[:, i + 1] - scores[:, i]) / (logs[i + 1] - logs[i])),
+            curve.mean_of((scores[:, i + 1] - scores[:, i]) / steps[i], 1 / float(steps[i])),
         )
         for i in range(len(ends) - 1)
     )
@@ -280,7 +288,7 @@ def _fit(curve: _Points, draws: Floats) -> Saturation | None:
         return None
     scores, budgets = curve.scores[:, curve.finite], curve.budgets[curve.finite]
     means = scores.mean(axis=0)
-    rise = curve.mean_of(scores[:, -1] - scores[:, 0])
+    rise = curve.mean_of(scores[:, -1] - scores[:, 0], 1.0)
     if not rise.ci_low > 0:
         return None
     errors = np.array([clustered_stderr(column, curve.labels)[0] for column in scores.T])
@@ -368,6 +376,6 @@ def score_per_1k_tokens(scores: ArrayLike, tokens: ArrayLike, clusters: Clusters
         return None
     score, used = both.scores[:, 0], both.scores[:, 1] / 1000
     ratio = float(score.mean() / used.mean())
-    around = both.mean_of((score - ratio * used) / used.mean())
+    around = both.mean_of((score - ratio * used) / used.mean(), 1 / float(used.mean()))
     low, high = ratio + around.ci_low - around.value, ratio + around.ci_high - around.value
     return Interval(ratio, low if np.isnan(low) else max(0.0, low), high)

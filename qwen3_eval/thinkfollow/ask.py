@@ -203,7 +203,7 @@ class _Call:
         return self._said(Ending("natural", 0), (), answer, not stopped, self._find_opened())
 
     def _find_opened(self) -> Opened:
-        """What became of the hard switch: templates that know none leave the block, or open it all the same."""
+        """What became of the hard switch: a template that knows none leaves the block, or opens it."""
         if self.prompt.prefill is not None:
             return "template"
         written = self.prompt.ids[-_BLOCK_END:]

@@ -103,6 +103,7 @@ def _check_turn(row: TurnRow, stop: Ids, worded: bool, open_id: int, close_id: i
             yield "a forced end behind a block that was closed"
         return
     span = inside.index(close_id) if opened and close_id in inside else len(inside) if opened else 0
+    span = max(span, row.thinking_tokens)  # some may stand in the prompt
     if span > budget:
         yield f"{span} thinking tokens exceed the budget"
     if worded and _contains(row.ids, stop):
