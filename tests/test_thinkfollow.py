@@ -17,7 +17,7 @@ from qwen3_eval.chat import STOP_TEXTS, Chat, load_chat
 from qwen3_eval.cli import main
 from qwen3_eval.engine.scripted import ScriptedEngine
 from qwen3_eval.errors import EngineError
-from qwen3_eval.thinkfollow.ask import Asker, TurnRow, ask_all
+from qwen3_eval.thinkfollow.ask import Asker, ask_all
 from qwen3_eval.thinkfollow.audit import audit_folder, audit_turns
 from qwen3_eval.thinkfollow.compliance import VIOLATIONS
 from qwen3_eval.thinkfollow.dialogues import (
@@ -32,6 +32,7 @@ from qwen3_eval.thinkfollow.journal import JOURNAL, open_journal, read_journal
 from qwen3_eval.thinkfollow.judge import BELOW, INCONCLUSIVE, PASS, find_exit_code, judge_compliance
 from qwen3_eval.thinkfollow.leaks import count_markers, count_repeated, find_leaks, quotes_stop_text
 from qwen3_eval.thinkfollow.tables import always_thinking, estimate_compliance, frame_of, tabulate
+from qwen3_eval.thinkfollow.turn_row import TurnRow
 from qwen3_eval.types import NON_THINKING, THINKING, Budget, Message, Mode, Sampling
 
 THOUGHT = "<think>\nOne line of thought, long enough.\n</think>\n\n"

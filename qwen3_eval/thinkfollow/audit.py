@@ -16,8 +16,8 @@ from qwen3_eval.errors import StoreError
 from qwen3_eval.run_folder import read_run
 from qwen3_eval.score import read_records
 from qwen3_eval.store import Store
-from qwen3_eval.thinkfollow.ask import TurnRow
 from qwen3_eval.thinkfollow.journal import JOURNAL, read_journal
+from qwen3_eval.thinkfollow.turn_row import TurnRow
 from qwen3_eval.types import NON_THINKING, THINKING, Message
 
 Ids = Sequence[int]

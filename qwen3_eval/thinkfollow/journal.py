@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from qwen3_eval.errors import StoreError
-from qwen3_eval.thinkfollow.ask import TurnRow
+from qwen3_eval.thinkfollow.turn_row import TurnRow
 
 JOURNAL = "thinkfollow.jsonl"
 

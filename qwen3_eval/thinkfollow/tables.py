@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from qwen3_eval.report.report_table import ReportTable
 from qwen3_eval.report.tables import format_score, format_share
 from qwen3_eval.stats.estimate import Estimate, estimate
-from qwen3_eval.thinkfollow.ask import TurnRow
 from qwen3_eval.thinkfollow.compliance import VIOLATIONS
 from qwen3_eval.thinkfollow.dialogues import DIFFICULTIES, KINDS
+from qwen3_eval.thinkfollow.turn_row import TurnRow
 from qwen3_eval.types import NON_THINKING, THINKING
 
 if TYPE_CHECKING:
