@@ -117,11 +117,11 @@ class Decoder:
         from tokenizers import Tokenizer
 
         self.tokenizer_json = tokenizer_json
-        self._tokenizer = Tokenizer.from_str(tokenizer_json)
+        self.tokenizer = Tokenizer.from_str(tokenizer_json)
 
     def decode(self, ids: Sequence[int], *, keep_special: bool = False) -> str:
         """Returns the text of `ids`; an incomplete character at either end becomes U+FFFD."""
-        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=not keep_special)
+        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=not keep_special)
         return text
 
     def read_answer(self, ids: Sequence[int]) -> str | None:

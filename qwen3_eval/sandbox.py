@@ -27,7 +27,7 @@ from contextlib import contextmanager
 
 from qwen3_eval.errors import SandboxError
 from qwen3_eval.sandbox_program import Batch, Limits, Outcome, Program, Status
-from qwen3_eval.sandbox_tiers import ADVICE, TIERS, UNSAFE, Interpreter, TierReport, find_interpreters
+from qwen3_eval.sandbox_tiers import ADVICE, TIERS, UNSAFE, TierReport, find_interpreters
 from qwen3_eval.sandbox_workers import Watch, Worker
 from qwen3_eval.sandboxes import policy
 
@@ -74,17 +74,22 @@ class Sandbox:
         # Walls end with the thread that started them, so one thread starts them all and stays.
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="sandbox-starter")
         try:
-            self.tier, interpreter = self._starter.submit(_choose, tier, unsafe).result()
+            first = self._starter.submit(_choose, tier, unsafe).result()
+            self.tier = first.tier
             n = workers or len(os.sched_getaffinity(0))
-            self._workers = [Worker(self.tier, interpreter, index) for index in range(n)]
+            others = [Worker(first.tier, first.interpreter, index) for index in range(1, n)]
+            self._workers = [first, *others]
             self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
             self._watch = Watch(self._workers)
         except BaseException:
             self._starter.shutdown()
             raise
         try:
+            for worker in others:
+                self._starter.submit(worker.launch).result()
+            for worker in others:
+                worker.wait_until_ready()
             for worker in self._workers:
-                self._starter.submit(worker.start).result()
                 self._idle.put(worker)
         except BaseException:
             self.close()
@@ -140,12 +145,18 @@ class Sandbox:
 
 def probe_tiers() -> list[TierReport]:
     """Returns for each tier, strongest first, whether it works here: a program is run in it, for 0.2 s."""
+    reports = []
     with ThreadPoolExecutor(1) as starter:
-        return [starter.submit(_probe, name).result()[0] for name in TIERS]
+        for name in TIERS:
+            report, worker = starter.submit(_probe, name, _PROBE_INDEX).result()
+            reports.append(report)
+            if worker is not None:
+                worker.close()
+    return reports
 
 
-def _choose(tier: str | None, unsafe: bool) -> tuple[str, Interpreter]:
-    """Returns the tier to use, and the interpreter to run in it. Raises SandboxError."""
+def _choose(tier: str | None, unsafe: bool) -> Worker:
+    """Returns the first worker, started, of the tier to use. Raises SandboxError."""
     if tier is not None and tier not in (*TIERS, UNSAFE):
         raise SandboxError(f"sandbox tier '{tier}' not found; there are {', '.join((*TIERS, UNSAFE))}")
     if tier == UNSAFE and not unsafe:
@@ -154,14 +165,14 @@ def _choose(tier: str | None, unsafe: bool) -> tuple[str, Interpreter]:
         )
     failed = []
     for name in TIERS if tier is None else () if tier == UNSAFE else (tier,):
-        report, interpreter = _probe(name)
-        if interpreter is not None:
-            return name, interpreter
+        report, worker = _probe(name, 0)
+        if worker is not None:
+            return worker
         failed.append(report)
     if unsafe:
-        report, interpreter = _probe(UNSAFE)
-        if interpreter is not None:
-            return UNSAFE, interpreter
+        report, worker = _probe(UNSAFE, 0)
+        if worker is not None:
+            return worker
         failed.append(report)
     reasons = "".join(f"\n  {report.name}: {report.reason}; {report.advice}" for report in failed)
     raise SandboxError(
@@ -170,27 +181,28 @@ def _choose(tier: str | None, unsafe: bool) -> tuple[str, Interpreter]:
     )
 
 
-def _probe(tier: str) -> tuple[TierReport, Interpreter | None]:
-    """Returns whether a tier works, and with which interpreter. Runs a program that tries to get out."""
+def _probe(tier: str, index: int) -> tuple[TierReport, Worker | None]:
+    """Returns whether a tier works, and if so a worker of it. Runs a program in it that tries to get out."""
     reasons = []
     for interpreter in find_interpreters():
-        worker = Worker(tier, interpreter, _PROBE_INDEX)
+        worker = Worker(tier, interpreter, index)
         try:
             worker.start()
             program = worker.begin(_PROBE, "probe", Limits(call_s=20))
             outcome = program.call()
             worker.end(program)
         except (SandboxError, OSError) as error:
+            worker.close()
             reasons.append(str(error))
             continue
-        finally:
-            worker.close()
         if outcome.status != "returned":
             reasons.append(f"a program in it {outcome.status}: {outcome.detail}")
         elif outcome.value and tier != UNSAFE:
+            worker.close()
             reasons = [f"a program in it could {', '.join(outcome.value)}"]
             break
         else:
-            return TierReport(tier, True), interpreter
+            return TierReport(tier, True), worker
+        worker.close()
     reason = reasons[0] if reasons else "no Python 3.9 or later was found to run inside"
     return TierReport(tier, False, reason, ADVICE.get(tier, "")), None

@@ -38,6 +38,7 @@ class MemoryGroup:
         self._limit_file = "memory.max" if v2 else "memory.limit_in_bytes"
         self._swap_file = "memory.swap.max" if v2 else "memory.memsw.limit_in_bytes"
         self._events_file = "memory.events" if v2 else "memory.oom_control"
+        self._events = -1
 
     @classmethod
     def create(cls, name: str) -> "MemoryGroup | None":
@@ -82,11 +83,16 @@ class MemoryGroup:
 
     def kills(self) -> int:
         """Returns how many processes the kernel has ended here for want of memory. Raises OSError."""
-        lines = (self._folder / self._events_file).read_text().splitlines()
+        if self._events < 0:
+            self._events = os.open(self._folder / self._events_file, os.O_RDONLY)
+        lines = os.pread(self._events, 4096, 0).decode().splitlines()  # the kernel writes it anew each time
         return int(dict(line.split(maxsplit=1) for line in lines)["oom_kill"])
 
     def close(self) -> None:
         """Has the group deleted, once its processes are gone."""
+        if self._events >= 0:
+            os.close(self._events)
+            self._events = -1
         assert self._janitor.stdin is not None
         with suppress(OSError):
             self._janitor.stdin.write(b"\n")  # a fork of the host may keep its end open

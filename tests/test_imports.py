@@ -54,10 +54,9 @@ LAYERS: list[set[str]] = [
         "policy",
         "past_run",
         "protocol",
-        "thinkfollow",
         "progress",
     },
-    {"execute", "execute_formats", "study", "run", "runs", "listing", "doctor", "mirror"},
+    {"execute", "execute_formats", "study", "run", "runs", "listing", "doctor", "mirror", "thinkfollow"},
     {"cli", "__main__"},
 ]
 RECIPES = {"model/nano.py", "model/nano_lessons.py", "model/nano_text.py"}  # they train a checkpoint

@@ -25,7 +25,8 @@ from qwen3_eval import sandbox_tiers, sandbox_workers
 from qwen3_eval.errors import SandboxError
 from qwen3_eval.sandbox import Batch, Limits, Outcome, Sandbox, TierReport, probe_tiers
 from qwen3_eval.sandbox_memory import descendants
-from qwen3_eval.sandbox_tiers import TIERS, Interpreter
+from qwen3_eval.sandbox_tiers import TIERS
+from qwen3_eval.sandbox_workers import Worker
 
 ROOT = Path(__file__).resolve().parent.parent
 ECHO = "def f(*args, **kwargs):\n    return args[0] if args else kwargs\n"
@@ -488,8 +489,10 @@ def test_without_a_wall_nothing_runs_unless_asked(monkeypatch: pytest.MonkeyPatc
     """The refusal names each tier's reason and what to do; `unsafe` is the way round, and is named."""
     real = sandbox_module._probe
 
-    def fail(tier: str) -> tuple[TierReport, Interpreter | None]:
-        return real(tier) if tier == "unsafe" else (TierReport(tier, False, "no such luck", "mend it"), None)
+    def fail(tier: str, index: int) -> tuple[TierReport, Worker | None]:
+        if tier == "unsafe":
+            return real(tier, index)
+        return TierReport(tier, False, "no such luck", "mend it"), None
 
     monkeypatch.setattr(sandbox_module, "_probe", fail)
     with pytest.raises(SandboxError, match=r"(?s)bubblewrap: no such luck; mend it.*sandbox\.unsafe=true"):
@@ -516,8 +519,8 @@ def test_a_wall_with_a_hole_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None
     skip_unless_works("bubblewrap")
     holed = (*policy.MOUNTS, ("--ro-bind", "/etc", "/etc"))
     monkeypatch.setattr(policy, "MOUNTS", holed)
-    report, interpreter = sandbox_module._probe("bubblewrap")
-    assert interpreter is None
+    report, worker = sandbox_module._probe("bubblewrap", 15)
+    assert worker is None
     assert report.reason == "a program in it could read /etc/passwd"
 
 

@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from traceback import extract_tb
+from types import CodeType
 from typing import Any
 
 from qwen3_eval.sandbox import Limits, Outcome, Sandbox
@@ -103,9 +104,9 @@ def _check(
     """
     scope: dict[str, Any] = {"__name__": "check"}
     try:
-        exec(compile(problem["prompt"], "<prompt>", "exec"), scope)
+        exec(_compile(problem["prompt"], "<prompt>"), scope)
         scope[problem["entry_point"]] = candidate
-        exec(compile(problem["test"], "<check>", "exec"), scope)
+        exec(_compile(problem["test"], "<check>"), scope)
         scope["check"](candidate)
     except _CallFailedError as error:
         return error.fault
@@ -119,6 +120,11 @@ def _check(
         last = [f"{show_call(entry_point, given)} returned {show(value)}" for given, value in calls]
         return Fault(FAILED, "; ".join([f"fails{kind} at `{line}`", *last]))
     return None
+
+
+@lru_cache(maxsize=1024)
+def _compile(source: str, name: str) -> CodeType:
+    return compile(source, name, "exec")
 
 
 def _watch(work: Callable[[], Fault | None], limit_s: float) -> Fault | None:

@@ -252,7 +252,7 @@ async def ask_all(
 
     Raises the first error after cancelling the others; what was kept stays.
     """
-    from qwen3_eval.sweep import _first_cause
+    from qwen3_eval.sweep import first_cause
 
     slots = asyncio.Semaphore(concurrency)
 
@@ -268,4 +268,4 @@ async def ask_all(
                 await slots.acquire()
                 group.create_task(live(dialogue, budget))
     except BaseExceptionGroup as failures:
-        raise _first_cause(failures) from failures
+        raise first_cause(failures) from failures

@@ -137,7 +137,7 @@ def audit_sweep(folder: Path, run: Mapping[str, Any]) -> Audit:
         if text is None:
             raise StoreError(f"run.dir='{folder}' was never started: no tokenizer is stored in it")
         decoder = Decoder(text)
-        ids_of = decoder._tokenizer.encode
+        ids_of = decoder.tokenizer.encode
         (open_id,), (close_id,) = (
             ids_of(tag, add_special_tokens=False).ids for tag in (THINK_OPEN, THINK_CLOSE)
         )

@@ -18,7 +18,7 @@ from qwen3_eval.engine.start import start_engine
 from qwen3_eval.errors import INTERRUPTED, ConfigError
 from qwen3_eval.progress import show_progress
 from qwen3_eval.run_folder import lock_folder, make_folder
-from qwen3_eval.study import _versions, as_list, utc_now
+from qwen3_eval.study import as_list, read_versions, utc_now
 from qwen3_eval.thinkfollow.against import read_others, tabulate_against
 from qwen3_eval.thinkfollow.ask import Asker, ask_all
 from qwen3_eval.thinkfollow.audit import audit_folder, audit_turns
@@ -121,7 +121,7 @@ def _conclude(
         },
         "settings": asdict(config),
         "engine": journal.engines[-1] if journal.engines else {},
-        "versions": _versions(),
+        "versions": read_versions(),
         "started": started,
         "finished": utc_now(),
         "exit_code": code,
