@@ -126,7 +126,7 @@ def test_an_answer_has_what_the_thinking_leaves(tmp_path: Path) -> None:
 
 
 def test_yarn_stretches_the_context_that_settings_are_checked_against() -> None:
-    """nano's 16,384 positions become 32,768: a budget of 20k fits then; engine=scripted has none to stretch."""
+    """nano's 16,384 positions become 32,768: a budget of 20k fits then; a scripted engine has none."""
     with pytest.raises(ConfigError, match="the context of model 'box:nano' is 16384"):
         read_study(compose("budget=20k", "task=chain"))
     study = read_study(compose("budget=20k", "task=chain", "engine.yarn_factor=2"))
