@@ -2,10 +2,20 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qwen3_eval.config import GateConfig
 from qwen3_eval.errors import ConfigError, StoreError, did_you_mean
 from qwen3_eval.gate.baseline import read_baseline, write_baseline
+from qwen3_eval.gate.compliance import (
+    THINKFOLLOW,
+    check_followed_rules,
+    holds_dialogues,
+    list_followed_metrics,
+    list_followed_notes,
+    list_unlike_followed,
+    read_followed,
+)
 from qwen3_eval.gate.judge import GateVerdict, judge
 from qwen3_eval.gate.likeness import list_notes, list_unlike, list_unlike_published
 from qwen3_eval.gate.metrics import find_gap, list_metrics, list_published_metrics
@@ -15,6 +25,9 @@ from qwen3_eval.past_run import read_past_run
 from qwen3_eval.protocol import QWEN3_REPORT
 from qwen3_eval.types import MODES, Budget, Mode
 
+if TYPE_CHECKING:
+    from qwen3_eval.gate.report import GateReport
+
 PASS, REGRESSION, INCONCLUSIVE = 0, 1, 3
 """Exit codes; bad input is 2, as everywhere."""
 
@@ -22,15 +35,83 @@ PASS, REGRESSION, INCONCLUSIVE = 0, 1, 3
 def gate(config: GateConfig) -> int:
     """Judges a candidate, prints and writes the verdict, and returns the exit code.
 
-    Raises ConfigError or StoreError, which exit with 2, where there is nothing to judge or the two sides
-    cannot be compared.
+    Two folders of sweeps are judged, or two of `thinkfollow`. Raises ConfigError or StoreError, which exit
+    with 2, where there is nothing to judge or the two sides cannot be compared.
     """
-    from qwen3_eval.gate.report import GateReport, announce, print_gate, write_gate
+    from qwen3_eval.gate.report import announce, print_gate, write_gate
+
+    of_dialogues = [holds_dialogues(config.baseline), holds_dialogues(config.candidate)]
+    if all(of_dialogues):
+        report, folder = _judge_dialogues(config)
+    elif any(of_dialogues):
+        raise _refuse_mixed(config, *of_dialogues)
+    else:
+        report, folder = _judge_sweeps(config)
+    paths = write_gate(report, Path(config.out) if config.out else folder)
+    print_gate(report, paths)
+    announce(report)
+    return report.exit_code
+
+
+def _judge_dialogues(config: GateConfig) -> tuple["GateReport", Path]:
+    from qwen3_eval.gate.report import GateReport
+
+    baseline = read_followed(config.baseline, "baseline")
+    candidate = read_followed(config.candidate, "candidate")
+    _check_two(config.baseline, candidate.folder)
+    _list_asked(config, [THINKFOLLOW], f"baseline='{config.baseline}'")
+    rules = read_rules(config.gate, [THINKFOLLOW])
+    check_followed_rules(rules)
+    _check_like(list_unlike_followed(baseline, candidate))
+    verdict = judge(list_followed_metrics(baseline, candidate, rules), rules.alpha)
+    report = GateReport(
+        verdict=verdict,
+        exit_code=exit_code(verdict, rules),
+        baseline=baseline.name,
+        baseline_model=baseline.model,
+        candidate=candidate.name,
+        candidate_model=candidate.model,
+        inconclusive=rules.inconclusive,
+        limited=True,
+        notes=list_followed_notes(baseline, candidate),
+    )
+    return report, candidate.folder
+
+
+def _refuse_mixed(config: GateConfig, baseline: bool, candidate: bool) -> ConfigError:
+    """Returns the error of two kinds; where the other one is nothing at all, its own error is raised."""
+    if candidate:
+        _find_baseline(config.baseline)
+    else:
+        read_past_run(config.candidate, "candidate")
+    which, folder = ("candidate", config.candidate) if candidate else ("baseline", config.baseline)
+    other, there = ("baseline", config.baseline) if candidate else ("candidate", config.candidate)
+    return ConfigError(
+        f"{which}='{folder}' holds dialogues of thinkfollow and {other}='{there}' does not; give two folders "
+        "of thinkfollow, or two sweeps"
+    )
+
+
+def _check_two(baseline: str, candidate: Path) -> None:
+    """Raises ConfigError where both sides are one folder."""
+    path = Path(baseline).expanduser()
+    if path.is_dir() and path.resolve() == candidate.resolve():
+        raise ConfigError(f"baseline= and candidate= are the same folder, '{candidate}'; name two runs")
+
+
+def _check_like(unlike: list[str]) -> None:
+    """Raises StoreError that says why the two sides cannot be compared, if anything does."""
+    if unlike:
+        lines = "\n  ".join(unlike)
+        raise StoreError(f"baseline and candidate cannot be compared:\n  {lines}")
+
+
+def _judge_sweeps(config: GateConfig) -> tuple["GateReport", Path]:
+    from qwen3_eval.gate.report import GateReport
 
     baseline = _find_baseline(config.baseline)
     past = read_past_run(config.candidate, "candidate")
-    if Path(config.baseline).is_dir() and Path(config.baseline).resolve() == past.folder.resolve():
-        raise ConfigError(f"baseline= and candidate= are the same folder, '{past.folder}'; name two runs")
+    _check_two(config.baseline, past.folder)
     candidate = read_side(past)
     tasks = _choose_tasks(config, baseline, candidate)
     rules = read_rules(config.gate, tasks)
@@ -41,19 +122,15 @@ def gate(config: GateConfig) -> int:
                 f"gate.max_forced and gate.max_thinking_tokens need a baseline with records; {baseline.name} "
                 "has scores alone"
             )
-        unlike = list_unlike_published(baseline, candidate)
-        metrics = list_published_metrics(baseline, candidate, rules) if not unlike else []
+        _check_like(list_unlike_published(baseline, candidate))
+        metrics = list_published_metrics(baseline, candidate, rules)
     else:
-        unlike = list_unlike(baseline, candidate, tasks)
-        metrics = list_metrics(baseline, candidate, tasks, rules) if not unlike else []
-    if unlike:
-        lines = "\n  ".join(unlike)
-        raise StoreError(f"baseline and candidate cannot be compared:\n  {lines}")
+        _check_like(list_unlike(baseline, candidate, tasks))
+        metrics = list_metrics(baseline, candidate, tasks, rules)
     verdict = judge(metrics, rules.alpha)
-    code = exit_code(verdict, rules)
     report = GateReport(
         verdict=verdict,
-        exit_code=code,
+        exit_code=exit_code(verdict, rules),
         baseline=baseline.name,
         baseline_model=baseline.model if isinstance(baseline, Published) else str(baseline.model.get("name")),
         candidate=candidate.name,
@@ -62,14 +139,16 @@ def gate(config: GateConfig) -> int:
         limited=candidate.limited,
         notes=list_notes(baseline, candidate, tasks),
     )
-    paths = write_gate(report, Path(config.out) if config.out else past.folder)
-    print_gate(report, paths)
-    announce(report)
-    return code
+    return report, past.folder
 
 
 def export(config: GateConfig) -> int:
     """Writes a run as a small baseline file. Raises StoreError where the run is not finished."""
+    if holds_dialogues(config.run.dir):
+        raise ConfigError(
+            f"run.dir='{config.run.dir}' holds dialogues of thinkfollow, and gate export takes sweeps; name "
+            "the folder itself as baseline= (thinkfollow.jsonl and thinkfollow.json in it are read)"
+        )
     past = read_past_run(config.run.dir, "run.dir")
     side = read_side(past)
     asked = _list_asked(config, list(side.tasks), f"run.dir='{past.folder}'") or list(side.tasks)

@@ -25,8 +25,9 @@ intersection-union test, Berger 1982, Technometrics 24:295-300; correction, Holm
 Statistics 6:65-70.
 """
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -50,6 +51,8 @@ class Metric:
 
     `paired` is False where `b` is one published number. `n_repeats` and `noise`, the variance that repeats
     would divide, are for planning. `holes` say why the metric may not pass, whatever the numbers are.
+
+    Of dialogues the rows are turns, the clusters plain dialogues, and `n_dialogues` those asked of all kinds.
     """
 
     name: str
@@ -69,6 +72,7 @@ class Metric:
     n_repeats: int = 1
     noise: float | None = None
     holes: tuple[str, ...] = ()
+    n_dialogues: int = 0
 
     @property
     def place(self) -> str:
@@ -170,8 +174,19 @@ def _judge_one(metric: Metric, drop: Drop, p_beyond: float, alpha: float, n_fami
         outcome = "pass"
     need = None
     if outcome == "inconclusive" and not metric.holes:
-        most = metric.drops()[1][1] - metric.max_drop
+        most = (metric.drops()[1][1] - metric.max_drop) * _unevenness(metric)
         need = plan_decision(
             drop, metric.max_drop, metric.n_repeats, metric.noise, alpha, alpha / max(1, n_family), most
         )
+        if need is not None and metric.n_dialogues:  # they have no repeats
+            need = replace(need, repeats=None) if need.questions is not None else None
     return Judged(metric, outcome, *metric.means(), drop, p_beyond, n_family, need)
+
+
+def _unevenness(metric: Metric) -> float:
+    """Returns the largest cluster's size by the mean one's: the test's one more unit is of the heaviest."""
+    if metric.clusters is None:
+        return 1.0
+    both = ~(np.isnan(metric.a) | np.isnan(metric.b))
+    sizes = Counter(label for label, there in zip(metric.clusters, both, strict=True) if there)
+    return max(sizes.values()) * len(sizes) / sizes.total() if sizes else 1.0

@@ -92,15 +92,15 @@ def _of_settings(baseline: Side, candidate: Side, tasks: Sequence[str]) -> Itera
     for name in tasks:
         names += [f"options.{name}", f"data.fingerprint of {name}"]
     if baseline.protocol != candidate.protocol:
-        yield _differ("protocol", baseline.protocol, candidate.protocol)
+        yield tell_difference("protocol", baseline.protocol, candidate.protocol)
     for name in names:
         if ours.get(name) != theirs.get(name):
-            yield _differ(name, ours.get(name), theirs.get(name))
+            yield tell_difference(name, ours.get(name), theirs.get(name))
     for name in tasks:
         for key in ("metric", "average"):
             pair = [side.tasks[name].about.get(key) for side in (baseline, candidate)]
             if pair[0] != pair[1]:
-                yield _differ(f"{key} of {name}", *pair)
+                yield tell_difference(f"{key} of {name}", *pair)
 
 
 def _of_questions(name: str, baseline: Side, candidate: Side) -> Iterator[str]:
@@ -112,7 +112,7 @@ def _of_questions(name: str, baseline: Side, candidate: Side) -> Iterator[str]:
         return
     yield (
         f"questions of {name}: the candidate was not asked {len(missing):,} of the baseline's "
-        f"{len(ours.ids):,} ({_name_some(missing)}); sweep it with the baseline's limit= and shard="
+        f"{len(ours.ids):,} ({name_some(missing)}); sweep it with the baseline's limit= and shard="
     )
 
 
@@ -130,7 +130,7 @@ def _of_prompts(name: str, ours: TaskScores, theirs: TaskScores) -> Iterator[str
         if changed:
             yield (
                 f"prompts of {name} in mode {mode}: {len(changed):,} of {len(ours.ids):,} were asked with "
-                f"other token ids ({_name_some(changed)}); task, chat template or tokenizer changed"
+                f"other token ids ({name_some(changed)}); task, chat template or tokenizer changed"
             )
 
 
@@ -144,10 +144,11 @@ def _of_more(name: str, ours: TaskScores, theirs: TaskScores) -> Iterator[str]:
         yield f"not judged, as the baseline has no such records: {name} {shown}"
 
 
-def _differ(name: str, ours: Any, theirs: Any) -> str:
+def tell_difference(name: str, ours: Any, theirs: Any) -> str:
+    """Returns in words how a setting differs; of a mapping, each of its settings that does."""
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
         keys = sorted(key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key))
-        return "; ".join(_differ(f"{name}.{key}", ours.get(key), theirs.get(key)) for key in keys)
+        return "; ".join(tell_difference(f"{name}.{key}", ours.get(key), theirs.get(key)) for key in keys)
     if name == "stop_text":
         ours, theirs = (_name_stop(text) for text in (ours, theirs))
     return f"{name} is {_show(ours)} in the baseline and {_show(theirs)} in the candidate"
@@ -164,6 +165,7 @@ def _show(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:28]!r} ... ({len(text)} characters)"
 
 
-def _name_some(ids: Sequence[str]) -> str:
+def name_some(ids: Sequence[str]) -> str:
+    """Returns the first of these names, and how many more there are."""
     more = f", and {len(ids) - _NAMED:,} more" if len(ids) > _NAMED else ""
     return ", ".join(ids[:_NAMED]) + more

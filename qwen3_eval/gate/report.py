@@ -42,7 +42,7 @@ def print_gate(report: GateReport, paths: Sequence[Path]) -> None:
     verdict = report.verdict
     print(f"gate: {verdict.outcome.upper()} – {headline(report)}")
     print(f"{sides(report)}\n")
-    _print_table(headings(verdict.alpha), [format_row(each) for each in verdict.judged])
+    _print_table(headings(verdict), [format_row(each) for each in verdict.judged])
     print()
     for line in (*advise(report), *(f"Note: {note}" for note in report.notes)):
         print(line)
@@ -113,14 +113,14 @@ def render_markdown(report: GateReport) -> str:
         "",
         f"**{_escape(_capital(headline(report)))}.** {_escape(_capital(sides(report)))}.",
         "",
-        *_markdown_table(in_open, verdict.alpha),
+        *_markdown_table(in_open, verdict),
     ]
     lines += [f"- {_escape(line)}" for line in advise(report)] + [""]
     if folded:
         n_pass = sum(each.outcome == "pass" for each in folded)
         said = "pass" if n_pass == len(folded) else "more"
         said = f"{len(folded)} check{'s' * (len(folded) > 1)}: {said}"
-        lines += [f"<details><summary>{said}</summary>", "", *_markdown_table(folded, verdict.alpha)]
+        lines += [f"<details><summary>{said}</summary>", "", *_markdown_table(folded, verdict)]
         lines += ["</details>", ""]
     if report.notes:
         lines += ["<details><summary>Notes</summary>", ""]
@@ -222,10 +222,10 @@ def _annotate(kind: str, title: str, message: str) -> str:
     return f"::{kind} title={title}::{message}"
 
 
-def _markdown_table(judged: Sequence[Judged], alpha: float) -> list[str]:
+def _markdown_table(judged: Sequence[Judged], verdict: GateVerdict) -> list[str]:
     if not judged:
         return []
-    names = headings(alpha)
+    names = headings(verdict)
     rows = [[_escape(cell) for cell in format_row(each)] for each in judged]
     rule = ["---", *["---:"] * (len(names) - 2), "---"]
     return [f"| {' | '.join(cells)} |" for cells in (names, rule, *rows)] + [""]

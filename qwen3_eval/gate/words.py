@@ -10,17 +10,18 @@ if TYPE_CHECKING:
     from qwen3_eval.gate.report import GateReport
 
 
-def headings(alpha: float) -> list[str]:
+def headings(verdict: GateVerdict) -> list[str]:
     """Returns the headings of `format_row`; the interval's two ends are one-sided bounds at 1 - alpha."""
-    interval = f"{100 * (1 - 2 * alpha):g} % interval"
-    return ["check", "baseline", "candidate", "change", interval, "allowed", "questions", "outcome"]
+    interval = f"{100 * (1 - 2 * verdict.alpha):g} % interval"
+    unit = "turns (dialogues)" if _is_of_dialogues(verdict) else "questions"
+    return ["check", "baseline", "candidate", "change", interval, "allowed", unit, "outcome"]
 
 
 def format_row(each: Judged) -> list[str]:
     """Returns a metric as a row; a change is the candidate's less the baseline's."""
     if each.drop.n_questions == 0:
         return [each.metric.place, "–", "–", "–", "–", _allowed(each), "0", _outcome(each)]
-    n, repeats = each.drop.n_questions, each.metric.n_repeats
+    n, repeats, of_dialogues = each.drop.n_questions, each.metric.n_repeats, each.metric.n_dialogues > 0
     return [
         each.metric.place,
         _value(each, each.baseline),
@@ -28,7 +29,7 @@ def format_row(each: Judged) -> list[str]:
         _change(each, each.drop.drop),
         _interval(each),
         _allowed(each),
-        f"{n:,}" + (f" × {repeats}" if repeats > 1 else ""),
+        f"{n:,}" + (f" × {repeats}" if repeats > 1 else "") + f" ({each.drop.n_units:,})" * of_dialogues,
         _outcome(each),
     ]
 
@@ -56,6 +57,8 @@ def sides(report: "GateReport") -> str:
     """Returns who was judged against whom."""
     paired = all(each.metric.paired for each in report.verdict.judged)
     how = "paired on the same questions" if paired else "unpaired: published numbers, taken as exact"
+    if _is_of_dialogues(report.verdict):
+        how = "paired turn by turn on the same dialogues"
     return (
         f"candidate {report.candidate} ({report.candidate_model}) against baseline {report.baseline} "
         f"({report.baseline_model}), {how}"
@@ -73,6 +76,8 @@ def explain(each: Judged, limited: bool = True) -> str:
     if each.metric.holes and each.outcome != "regression":
         return f"cannot pass: {'; '.join(each.metric.holes)}"
     if each.drop.n_questions == 0:
+        if each.metric.n_dialogues:
+            return "cannot pass: no plain turn is decided on both sides"
         return "cannot pass: no question has a score on both sides"
     what = {"score": "the score", "area": "the curve's area"}.get(each.metric.name, each.metric.name)
     change = (
@@ -93,10 +98,10 @@ def advise(report: "GateReport") -> list[str]:
     advice = []
     if report.verdict.outcome == "regression":
         worst = min((e for e in judged if e.outcome == "regression"), key=lambda e: e.p_beyond)
-        advice.append(
-            f"Clearest at {worst.metric.place}: {explain(worst)}. The compare command shows which questions "
-            "turned wrong."
-        )
+        where = "The compare command shows which questions turned wrong."
+        if worst.metric.n_dialogues:
+            where = "thinkfollow_turns.csv of the two folders shows which turns."
+        advice.append(f"Clearest at {worst.metric.place}: {explain(worst)}. {where}")
     for hole in dict.fromkeys(hole for each in judged for hole in each.metric.holes):
         places = [each.metric.place for each in judged if hole in each.metric.holes]
         more = f" and {len(places) - 1} more" if len(places) > 1 else ""
@@ -116,14 +121,19 @@ def _say_needs(undecided: Sequence[Judged], limited: bool) -> str:
     of_task = f" of {hardest.metric.task}" if len({each.metric.task for each in undecided}) > 1 else ""
     ways = []
     if limited and len(questions) == len(undecided):
-        now = hardest.drop.n_questions
-        ways.append(f"about {_round(max(questions)):,} questions{of_task} (limit=, now {now:,})")
+        if hardest.metric.n_dialogues:
+            most = max(_in_dialogues(each, each.need.questions) for each in undecided)  # type: ignore[union-attr, arg-type]  # all have one
+            ways.append(f"about {_round(most):,} dialogues (dialogues=, now {hardest.metric.n_dialogues:,})")
+        else:
+            now = hardest.drop.n_questions
+            ways.append(f"about {_round(max(questions)):,} questions{of_task} (limit=, now {now:,})")
     if len(repeats) == len(undecided):
         least = "at least" if any(need.at_least for need in found) else "about"
         now = max(each.metric.n_repeats for each in undecided)
         ways.append(f"{least} {max(repeats):,} repeats (repeats=, now {now})")
     if ways:
-        return f"To decide: {' or '.join(ways)}, on both sides; the same sweeps add only what is missing."
+        same = "commands" if hardest.metric.n_dialogues else "sweeps"
+        return f"To decide: {' or '.join(ways)}, on both sides; the same {same} add only what is missing."
     return f"Hardest to decide is {hardest.metric.place}: {_say_need(hardest, limited)}."
 
 
@@ -131,9 +141,13 @@ def _say_need(each: Judged, limited: bool) -> str:
     need, n = each.need, each.drop.n_questions
     as_it_is = f"as it is, it would pass where {_change(each, _passing(each))} is allowed"
     if need is None:
-        return f"No number of questions or repeats within reach would decide; {as_it_is}"
+        what = "dialogues" if each.metric.n_dialogues else "questions or repeats"
+        return f"No number of {what} within reach would decide; {as_it_is}"
     ways = []
-    if need.questions is not None and limited:
+    if need.questions is not None and each.metric.n_dialogues:
+        asked = _round(_in_dialogues(each, need.questions))
+        ways.append(f"about {asked:,} dialogues (now {each.metric.n_dialogues:,})")
+    elif need.questions is not None and limited:
         ways.append(f"about {_round(need.questions):,} questions (now {n:,})")
     if need.repeats is not None:
         least = "at least" if need.at_least else "about"
@@ -146,6 +160,15 @@ def _say_need(each: Judged, limited: bool) -> str:
         return f"{' or '.join(ways)} would most likely show {shown}, {assumed}".capitalize()
     enough = f"it would take about {_round(need.questions):,} questions; " if need.questions else ""
     return f"All questions were asked, and more repeats would not show {shown}; {enough}{as_it_is}"
+
+
+def _is_of_dialogues(verdict: GateVerdict) -> bool:
+    return any(each.metric.n_dialogues for each in verdict.judged)
+
+
+def _in_dialogues(each: Judged, turns: int) -> int:
+    """Returns how many dialogues of all kinds hold so many plain turns."""
+    return math.ceil(turns * each.metric.n_dialogues / each.drop.n_questions)
 
 
 def _passing(each: Judged) -> float:

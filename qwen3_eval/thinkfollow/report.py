@@ -11,6 +11,7 @@ from qwen3_eval.report.formats import format_markdown, table_csv
 from qwen3_eval.report.report_table import ReportTable
 from qwen3_eval.thinkfollow.audit import Audit
 from qwen3_eval.thinkfollow.judge import Standing
+from qwen3_eval.thinkfollow.junit import render_junit
 from qwen3_eval.thinkfollow.tables import read_stages
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def write_thinkfollow(
         "thinkfollow_turns.parquet": frame.to_parquet(index=False),
         "thinkfollow_turns.csv": _turns_csv(frame),
         "thinkfollow.md": format_markdown(tables, title, notes),
+        "thinkfollow.xml": render_junit(frame, standings, about),
         "thinkfollow.html": render(frame, tables, standings, title, notes, about.get("leaks", ())),
     }
     contents |= {f"{table.name}.csv": table_csv(table.frame) for table in tables}
