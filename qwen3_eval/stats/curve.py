@@ -1,10 +1,10 @@
 """The curve of score against thinking budget: its area, gain per doubling, where it flattens, its cost."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from qwen3_eval.stats.bootstrap import (
     N_RESAMPLES,
@@ -12,18 +12,11 @@ from qwen3_eval.stats.bootstrap import (
     percentile_ends,
     resample_means,
 )
-from qwen3_eval.stats.estimate import CONFIDENCE, Estimate, clustered_stderr, estimate
-from qwen3_eval.stats.paired import SAME
+from qwen3_eval.stats.curve_points import Clusters, CurvePoints, Floats
+from qwen3_eval.stats.estimate import Estimate, estimate
+from qwen3_eval.stats.saturation import Saturation, fit_points
 
 SHARE = 0.95
-MIN_BUDGETS = 4
-FLATTEST, STEEPEST = 0.05, 4.0
-"""Exponents b that a fit may find: a doubling leaves 2^-b of the gap to c, from 97 % to 6 %. A flatter curve
-shows no end, a steeper one is at its end from its second budget on; either way the data hold no b."""
-N_EXPONENTS = 128
-
-Floats = NDArray[np.float64]
-Clusters = Sequence[Hashable] | None
 
 
 @dataclass(frozen=True)
@@ -49,20 +42,6 @@ class Reached:
 
 
 @dataclass(frozen=True)
-class Saturation:
-    """The fit score(B) = c - a B^-b: c the score it tends to, in 0-1, b how fast, a in the units of B^b."""
-
-    c: Interval
-    a: float
-    b: Interval
-
-    def predict(self, budgets: ArrayLike) -> Floats:
-        """Returns the fitted scores at `budgets`, tokens above 0 or inf."""
-        scores: Floats = self.c.value - self.a * np.asarray(budgets, dtype=float) ** -self.b.value
-        return scores
-
-
-@dataclass(frozen=True)
 class Curve:
     """One curve in numbers; what its budgets cannot tell is None. `n_questions` have a score everywhere."""
 
@@ -85,7 +64,7 @@ def measure_curve(
     budget are left out, so that budgets differ in nothing else. Budget 0 has no place on a log axis and `inf`
     none on any, so areas, gains and fits are over the budgets between. Raises ValueError on other shapes.
     """
-    curve = _Points.of(scores, budgets, clusters)
+    curve = CurvePoints.of(scores, budgets, clusters)
     draws = resample_means(curve.scores, seed, curve.clusters, n_resamples) if len(curve.scores) else None
     return Curve(
         n_questions=len(curve.scores),
@@ -93,7 +72,7 @@ def measure_curve(
         gain=_gain(curve),
         steps=_steps(curve),
         reached=None if draws is None else _reached(curve, draws, SHARE),
-        saturation=None if draws is None else _fit(curve, draws),
+        saturation=None if draws is None else fit_points(curve, draws),
     )
 
 
@@ -104,7 +83,7 @@ def area(scores: ArrayLike, budgets: Sequence[float], clusters: Clusters = None)
     two. Takes what `measure_curve` does. The area of a mean curve is the mean of the questions' areas, so
     its interval is a score's (`estimate`).
     """
-    return _area(_Points.of(scores, budgets, clusters))
+    return _area(CurvePoints.of(scores, budgets, clusters))
 
 
 def gain_per_doubling(scores: ArrayLike, budgets: Sequence[float], clusters: Clusters = None) -> Gain | None:
@@ -113,12 +92,12 @@ def gain_per_doubling(scores: ArrayLike, budgets: Sequence[float], clusters: Clu
     Takes what `measure_curve` does. Each question has its slope, and the mean curve's slope is their mean:
     the interval is the t interval of that mean, over clusters where they are named.
     """
-    return _gain(_Points.of(scores, budgets, clusters))
+    return _gain(CurvePoints.of(scores, budgets, clusters))
 
 
 def gain_steps(scores: ArrayLike, budgets: Sequence[float], clusters: Clusters = None) -> tuple[Gain, ...]:
     """Returns the gain per doubling from each budget to the next, with intervals as `gain_per_doubling`."""
-    return _steps(_Points.of(scores, budgets, clusters))
+    return _steps(CurvePoints.of(scores, budgets, clusters))
 
 
 def budget_reaching(
@@ -131,7 +110,7 @@ def budget_reaching(
     budget above it there is no straight line in log2, and the budget above is said. None where the last score
     is 0, or one budget alone is there.
     """
-    curve = _Points.of(scores, budgets, clusters)
+    curve = CurvePoints.of(scores, budgets, clusters)
     if not len(curve.scores):
         return None
     return _reached(curve, resample_means(curve.scores, seed, curve.clusters, n_resamples), share)
@@ -158,73 +137,13 @@ def fit_saturation(
     a solved within the search over b, variable projection, Golub and Pereyra 1973, SIAM J. Numerical Analysis
     10:413-432.
     """
-    curve = _Points.of(scores, budgets, clusters)
+    curve = CurvePoints.of(scores, budgets, clusters)
     if not len(curve.scores):
         return None
-    return _fit(curve, resample_means(curve.scores, seed, curve.clusters, n_resamples))
+    return fit_points(curve, resample_means(curve.scores, seed, curve.clusters, n_resamples))
 
 
-@dataclass(frozen=True)
-class _Points:
-    """The questions that have a score at every budget, (n_questions, n_budgets), and their clusters."""
-
-    scores: Floats
-    budgets: Floats
-    clusters: list[Hashable] | None
-    labels: NDArray[np.int64]
-    finite: NDArray[np.bool_]
-    """Which budgets have a place on the log2 axis."""
-
-    @classmethod
-    def of(cls, scores: ArrayLike, budgets: Sequence[float], clusters: Clusters) -> "_Points":
-        values, places = np.asarray(scores, dtype=float), np.asarray(budgets, dtype=float)
-        if values.ndim != 2 or places.ndim != 1 or values.shape[1] != len(places):
-            raise ValueError(
-                f"scores has shape {values.shape} and there are {places.size} budgets; "
-                "(n_questions, n_budgets) is asked for"
-            )
-        if (np.diff(places) <= 0).any() or not (places >= 0).all():
-            raise ValueError(f"budgets are {list(budgets)}; they must rise, from 0 or above")
-        if clusters is not None and len(clusters) != len(values):
-            raise ValueError(f"clusters names {len(clusters)} questions; scores holds {len(values)}")
-        whole = ~np.isnan(values).any(axis=1)
-        kept = (
-            None
-            if clusters is None
-            else [label for label, there in zip(clusters, whole, strict=True) if there]
-        )
-        numbers = {label: number for number, label in enumerate(dict.fromkeys(kept or []))}
-        labels = np.arange(whole.sum()) if kept is None else np.array([numbers[label] for label in kept], int)
-        return cls(values[whole], places, kept, labels, (places > 0) & np.isfinite(places))
-
-    @property
-    def doublings(self) -> Floats:
-        """log2 of the budgets on the log axis."""
-        logs: Floats = np.log2(self.budgets[self.finite])
-        return logs
-
-    @property
-    def usable(self) -> bool:
-        return len(self.scores) > 0 and int(self.finite.sum()) >= 2
-
-    def mean_of(self, of_questions: Floats, most: float) -> Interval:
-        """Returns the mean of a number per question, (n_questions,), with its t interval over clusters.
-
-        `most` is how far one question can lie from another's 0. Where all are the same, which is no
-        certainty, the interval is Wilson's after so many draws without one that differs, in that unit.
-        """
-        from scipy.special import stdtrit
-
-        value = float(of_questions.mean())
-        stderr, n_units = clustered_stderr(of_questions, self.labels)
-        if n_units < 2:
-            return Interval(value, np.nan, np.nan)
-        t = float(stdtrit(n_units - 1, (1 + CONFIDENCE) / 2))
-        margin = t * stderr if stderr > SAME else most * t**2 / (n_units + t**2)
-        return Interval(value, value - margin, value + margin)
-
-
-def _area(curve: _Points) -> Estimate | None:
+def _area(curve: CurvePoints) -> Estimate | None:
     if not curve.usable:
         return None
     logs = curve.doublings
@@ -234,7 +153,7 @@ def _area(curve: _Points) -> Estimate | None:
     return estimate(np.round(areas, 12)[:, None], curve.clusters)  # weights add up to 1 but for rounding
 
 
-def _gain(curve: _Points) -> Gain | None:
+def _gain(curve: CurvePoints) -> Gain | None:
     if not curve.usable:
         return None
     apart = curve.doublings - curve.doublings.mean()
@@ -244,7 +163,7 @@ def _gain(curve: _Points) -> Gain | None:
     return Gain(float(low), float(high), curve.mean_of(slopes, float(np.abs(weights).sum() / 2)))
 
 
-def _steps(curve: _Points) -> tuple[Gain, ...]:
+def _steps(curve: CurvePoints) -> tuple[Gain, ...]:
     if not curve.usable:
         return ()
     ends, logs, scores = curve.budgets[curve.finite], curve.doublings, curve.scores[:, curve.finite]
@@ -259,7 +178,7 @@ def _steps(curve: _Points) -> tuple[Gain, ...]:
     )
 
 
-def _reached(curve: _Points, draws: Floats, share: float) -> Reached | None:
+def _reached(curve: CurvePoints, draws: Floats, share: float) -> Reached | None:
     means = curve.scores.mean(axis=0, keepdims=True)
     if len(curve.budgets) < 2 or means[0, -1] <= 0:
         return None
@@ -281,69 +200,6 @@ def _first_reaching(means: Floats, budgets: Floats, share: float) -> Floats:
     straight = (j > 0) & (budgets[before] > 0) & np.isfinite(budgets[j])
     found: Floats = np.where(straight, line, budgets[j])
     return np.where(target > 0, found, np.nan)
-
-
-def _fit(curve: _Points, draws: Floats) -> Saturation | None:
-    if curve.finite.sum() < MIN_BUDGETS:
-        return None
-    scores, budgets = curve.scores[:, curve.finite], curve.budgets[curve.finite]
-    means = scores.mean(axis=0)
-    rise = curve.mean_of(scores[:, -1] - scores[:, 0], 1.0)
-    if not rise.ci_low > 0:
-        return None
-    errors = np.array([clustered_stderr(column, curve.labels)[0] for column in scores.T])
-    # Scores that all agree are no certainty: a budget counts with what one answer in n would have as error.
-    errors = np.maximum(errors, 1 / len(scores))
-    unit = budgets / budgets[0]  # keeps B^-b within 0-1; a is turned back below
-    c, a, b = _solve(means[None], unit, errors)
-    if not _inside(b)[0] or not 0 < c[0] <= 1 or not a[0] > 0:
-        return None
-    if np.any(np.abs(means - (c[0] - a[0] * unit ** -b[0])) > 3 * errors):
-        return None
-    c_draws, _, b_draws = _solve(draws[:, curve.finite], unit, errors)
-    b_ends, c_ends = percentile_ends(b_draws), percentile_ends(c_draws)
-    if not _inside(np.array(b_ends)).all() or not c_ends[1] - c_ends[0] <= means.max() - means[0]:
-        return None
-    return Saturation(
-        Interval(float(c[0]), c_ends[0], min(1.0, c_ends[1])),
-        float(a[0] * budgets[0] ** b[0]),
-        Interval(float(b[0]), *b_ends),
-    )
-
-
-def _inside(b: Floats) -> NDArray[np.bool_]:
-    return (b > FLATTEST * 1.001) & (b < STEEPEST * 0.999)
-
-
-def _solve(means: Floats, unit: Floats, errors: Floats) -> tuple[Floats, Floats, Floats]:
-    """Returns c, a and b, each (n,), of the fits to n curves of `means` (n, n_budgets).
-
-    For a given b the fit is a straight line in B^-b, whose squared error has a formula; b is found on a grid,
-    and then twice on a finer one around the best.
-    """
-    weights = errors**-2 / np.sum(errors**-2)
-    centred = means - (means @ weights)[:, None]
-
-    def explained(b: Floats) -> tuple[Floats, Floats]:
-        """Returns the part of the variance that each b explains, and its slope; b is (n or 1, n_tried)."""
-        power = unit ** -b[..., None]  # (n or 1, n_tried, n_budgets)
-        power -= (power @ weights)[..., None]
-        shared = np.einsum(
-            "nj,ntj->nt", centred * weights, np.broadcast_to(power, (len(means), *power.shape[1:]))
-        )
-        own = (power**2) @ weights
-        return shared**2 / own, shared / own
-
-    grid = np.geomspace(FLATTEST, STEEPEST, N_EXPONENTS)[None]
-    best = grid[0, explained(grid)[0].argmax(axis=1)]
-    reach = (STEEPEST / FLATTEST) ** (1 / (N_EXPONENTS - 1))
-    for _ in range(3):
-        near = np.clip(best[:, None] * np.geomspace(1 / reach, reach, 17), FLATTEST, STEEPEST)
-        best = np.take_along_axis(near, explained(near)[0].argmax(axis=1)[:, None], axis=1)[:, 0]
-        reach **= 1 / 8
-    slope = explained(best[:, None])[1][:, 0]
-    c = means @ weights - slope * ((unit ** -best[:, None]) @ weights)
-    return c, -slope, best
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -371,7 +227,7 @@ def score_per_1k_tokens(scores: ArrayLike, tokens: ArrayLike, clusters: Clusters
 
     Source: ratio estimate and its error, Cochran 1977, Sampling Techniques, section 6.3.
     """
-    both = _Points.of(np.stack([np.asarray(scores), np.asarray(tokens)], axis=1), [0.0, 1.0], clusters)
+    both = CurvePoints.of(np.stack([np.asarray(scores), np.asarray(tokens)], axis=1), [0.0, 1.0], clusters)
     if not len(both.scores) or not both.scores[:, 1].any():
         return None
     score, used = both.scores[:, 0], both.scores[:, 1] / 1000
