@@ -31,7 +31,7 @@ class Saturation:
 
 
 def fit_points(curve: CurvePoints, draws: Floats) -> Saturation | None:
-    """Returns the fit, None where the data hold none; `draws` are resampled means, (n_resamples, n_budgets)."""
+    """Returns the fit, None where the data hold none; `draws` are means, (n_resamples, n_budgets)."""
     if curve.finite.sum() < MIN_BUDGETS:
         return None
     scores, budgets = curve.scores[:, curve.finite], curve.budgets[curve.finite]
