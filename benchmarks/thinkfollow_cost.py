@@ -2,6 +2,7 @@
 
 Both ask the box model greedily, turn by turn, each from an empty prefix cache. Without the check a turn is
 one request, up to its end; with it block and answer are two, each turn is judged, and each dialogue kept.
+CPU time stands beside the wall: where others use the machine, it tells what the work itself took.
 `python benchmarks/thinkfollow_cost.py 100` asks fewer dialogues.
 """
 
@@ -23,6 +24,8 @@ from qwen3_eval.thinkfollow.turn_row import TurnRow
 from qwen3_eval.types import NON_THINKING, THINKING
 
 N_DIALOGUES, N_TURNS, REPEATS = 1000, 4, 2
+Cost = tuple[float, float, float]
+"""Wall, CPU time of this process, and that of vLLM's, in seconds."""
 
 
 def main() -> None:
@@ -42,17 +45,26 @@ def measure_cost(runner: asyncio.Runner, bench: Bench, chat: Chat, count: int) -
     stop_ids = chat.encode(STOP_TEXTS["docs"])
     asker = Asker(chat, bench.engine, sampling, stop_ids, MAX_ANSWER_TOKENS, 4096, 0)
     print(f"thinkfollow: {count:,} dialogues of {N_TURNS} turns")
-    checked, bare = [], []
+    checked: list[Cost] = []
+    bare: list[Cost] = []
     for _ in range(REPEATS):
         runner.run(bench.engine._llm.reset_prefix_cache())
         clock, rows = Clock(), runner.run(_ask(asker, dialogues))
-        checked.append(clock.read()[0])
-        print(f"  with the check: {checked[-1]:.1f} s, {sum(len(row.ids) for row in rows):,} tokens")
+        checked.append(clock.read())
+        _print_cost("with the check", checked[-1], sum(len(row.ids) for row in rows))
         runner.run(bench.engine._llm.reset_prefix_cache())
         clock, n_tokens = Clock(), runner.run(_generate(asker, dialogues))
-        bare.append(clock.read()[0])
-        print(f"  without it: {bare[-1]:.1f} s, {n_tokens:,} tokens")
-    print_target("with the check / without", median(checked) / median(bare), 1.3)
+        bare.append(clock.read())
+        _print_cost("without it", bare[-1], n_tokens)
+    for what, of in (("wall", lambda cost: cost[0]), ("CPU time", lambda cost: cost[1] + cost[2])):
+        ratio = median(map(of, checked)) / median(map(of, bare))
+        print_target(f"with the check / without, {what}", ratio, 1.3)
+
+
+def _print_cost(what: str, cost: Cost, n_tokens: int) -> None:
+    wall_s, own_s, engine_s = cost
+    cpu = f"CPU {own_s:.1f} s here, {engine_s:.1f} s in vLLM"
+    print(f"  {what}: {wall_s:.1f} s ({cpu}), {n_tokens:,} tokens", flush=True)
 
 
 async def _ask(asker: Asker, dialogues: Sequence[Dialogue]) -> list[TurnRow]:

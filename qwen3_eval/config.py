@@ -188,8 +188,10 @@ class GateRules:
 class GateConfig:
     """The settings of `gate`."""
 
-    baseline: str = _setting("", "a run folder, a file of `gate export`, or qwen3-report/MODEL")
-    candidate: str = _setting("", "the run folder to judge")
+    baseline: str = _setting(
+        "", "a run folder, of sweep or thinkfollow; a file of `gate export`; or qwen3-report/MODEL"
+    )
+    candidate: str = _setting("", "the run folder to judge, of the same kind")
     task: Any = _setting([], "these tasks alone; by default all of the baseline's")
     out: str = _setting(
         "", "the folder to write to, by default the candidate's; of gate export the file, by default "
