@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from qwen3_eval.errors import CheckpointError
-from qwen3_eval.types import BASE, MODES, THINKING, Message, Mode
+from qwen3_eval.types import BASE, MODES, NON_THINKING, THINKING, Message, Mode
 
 THINK_OPEN = "<think>"
 THINK_CLOSE = "</think>"
@@ -69,18 +69,58 @@ class Chat:
 
     def render(self, messages: Sequence[Message], mode: Mode) -> Prompt:
         """Returns the prompt that asks for the assistant's next turn under the hard switch `mode`."""
-        text = self.tokenizer.apply_chat_template(
-            [{"role": m.role, "content": m.content} for m in messages],
-            tokenize=False,
-            add_generation_prompt=True,
-            enable_thinking=mode == THINKING,
-        )
-        ids = self.encode(text)
+        ids = self.encode(self.render_text(messages, mode))
         # A template that opens the block writes `<think>` and at most a newline after it.
         for back in (1, 2):
             if len(ids) >= back and ids[-back] == self.think_open_id:
                 return Prompt(ids, ids[len(ids) - back + 1 :])
         return Prompt(ids)
+
+    def render_text(self, messages: Sequence[Message], mode: Mode) -> str:
+        """Returns what the checkpoint's template writes for `render`, before it becomes ids."""
+        text: str = self.tokenizer.apply_chat_template(
+            [{"role": m.role, "content": m.content} for m in messages],
+            tokenize=False,
+            add_generation_prompt=True,
+            enable_thinking=mode == THINKING,
+        )
+        return text
+
+    @cached_property
+    def modes(self) -> frozenset[Mode]:
+        """The chat modes that the template can ask for, told from what it renders, never from a name.
+
+        One that ignores `enable_thinking` has one of them: thinking where it leaves the block open, or strips
+        it from earlier turns, else non-thinking.
+        """
+        asked = [Message("user", "x")]
+        thinking, direct = (self.render_text(asked, mode).rstrip() for mode in (THINKING, NON_THINKING))
+        found: set[Mode] = set()
+        if not thinking.endswith(THINK_CLOSE):
+            found.add(THINKING)
+        if not direct.endswith(THINK_OPEN):
+            found.add(NON_THINKING)
+        if thinking == direct and len(found) > 1:
+            earlier = Message("assistant", f"{THINK_OPEN}\nearlier thought\n{THINK_CLOSE}\n\ny")
+            kept = "earlier thought" in self.render_text([*asked, earlier, *asked], THINKING)
+            found = {NON_THINKING} if kept else {THINKING}
+        return frozenset(found)
+
+    def check_modes(self, modes: Iterable[Mode], model: str) -> None:
+        """Raises CheckpointError where the template of `model` cannot ask for one of the modes."""
+        wrong = {THINKING, NON_THINKING}.intersection(modes) - self.modes
+        if THINKING in wrong:
+            raise CheckpointError(
+                f"model '{model}' has no thinking mode, like Qwen3's 2507 Instruct: its chat template "
+                f"renders alike for enable_thinking=true and false, with no {THINK_OPEN} left open; set "
+                "mode=non-thinking, or give a checkpoint that thinks, hybrid or Thinking"
+            )
+        if NON_THINKING in wrong:
+            raise CheckpointError(
+                f"model '{model}' has no non-thinking mode (budget 0), like Qwen3's 2507 Thinking: its chat "
+                f"template writes no empty {THINK_OPEN}{THINK_CLOSE} block for enable_thinking=false; set "
+                "mode=thinking and budgets above 0, or give a hybrid or Instruct checkpoint"
+            )
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Returns the ids of `text`, special tokens recognised, none added."""

@@ -76,6 +76,7 @@ def read_study(config: SweepConfig) -> Study:
     _check_context(config, budgets, context, tasks)
     check_engine(config.engine, checkpoint, config.model.impl)
     chat = load_chat(checkpoint.path, checkpoint.revision)
+    chat.check_modes(modes, config.model.path)
     longest = max((int(b) for b in budgets if b != float("inf")), default=0)
     asking = Asking(
         DataSource(Path(config.data.root) if config.data.root else None, config.data.allow_partial),
