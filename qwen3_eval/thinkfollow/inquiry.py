@@ -92,6 +92,7 @@ def read_inquiry(config: ThinkFollowConfig) -> Inquiry:
         )
     check_engine(config.engine, checkpoint, config.model.impl)
     chat = load_chat(checkpoint.path, checkpoint.revision)
+    chat.check_modes((THINKING, NON_THINKING), config.model.path)
     bank, tasks = read_bank(), _read_tasks(config, chat, context)
     turns = (config.min_turns, config.max_turns)
     # How dialogues are drawn is part of it: a later version may draw others from the same bank.
