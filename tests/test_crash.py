@@ -258,6 +258,7 @@ def test_a_disk_that_runs_full_stops_the_sweep_and_loses_nothing(small_disk: Pat
 def test_a_read_only_folder_is_refused_and_can_be_read(small_disk: Path) -> None:
     """Nothing is started; the records can still be read; made writable, the same command goes on."""
     folder = small_disk / "run"
+    remount(small_disk, "size=64m")
     assert sweep(*settings(folder, "limit=2")).returncode == 0
     remount(small_disk, "ro")
     assert_one_error(sweep(*settings(folder, "limit=3")), "Read-only file system")
