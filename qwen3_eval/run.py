@@ -157,21 +157,21 @@ def _write_report(store: Store, run: dict[str, Any], reference: str = "") -> int
     budgets = [parse_budget(b) for b in run["budgets"]]
     texts = read_texts(store, _read_decoder(store), budgets)
     records = read_records(store, budgets)
-    if not reference:
-        paths = write_report(records, run, texts, store.folder)
-        print_summary(summarize(records, model_name(run), run["tasks"]))
-    else:
+    model, summary = model_name(run), summarize(records, model_name(run), run["tasks"])
+    standing = points = None
+    if reference:
         from qwen3_eval.report.published.scores import reference_points
         from qwen3_eval.report.published.standing import find_standing
         from qwen3_eval.report.published.tables import print_standing, tabulate_standing
 
-        model, summary = model_name(run), summarize(records, model_name(run), run["tasks"])
         standing = find_standing({model: (run, summary)}, reference)
         points = reference_points(reference, summary["task"], model)
-        paths = write_report(
-            records, run, texts, store.folder, reference=points, further=tabulate_standing(standing)
-        )
-        print_summary(summary)
+    paths = write_report(
+        records, run, texts, store.folder, summary=summary, reference=points,
+        further=tabulate_standing(standing) if standing else (),
+    )  # fmt: skip
+    print_summary(summary)
+    if standing:
         print_standing(standing)
     page = next(p for p in paths if p.suffix == ".html")
     print(f"\nreport: {page}")

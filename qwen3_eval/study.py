@@ -13,7 +13,7 @@ from typing import Any
 from qwen3_eval import __version__
 from qwen3_eval.budget import format_budget, parse_budget, parse_budgets
 from qwen3_eval.chat import Chat, find_stop_text, load_chat
-from qwen3_eval.config import SandboxConfig, SweepConfig
+from qwen3_eval.config import EngineConfig, ModelConfig, SandboxConfig, SweepConfig
 from qwen3_eval.data import DataSource
 from qwen3_eval.engine.start import check_engine
 from qwen3_eval.errors import ConfigError, StoreError, did_you_mean
@@ -191,6 +191,20 @@ def default_folder(study: Study) -> str:
     return f"runs/{name}{shard}".replace(" ", "_").replace(LM_EVAL, LM_EVAL.replace("/", "-"))
 
 
+def identify_model(
+    model: ModelConfig, engine: EngineConfig, checkpoint: Checkpoint
+) -> dict[str, str | int | float | None]:
+    """Returns what must not change within a run of the model, and of what it runs on."""
+    return {
+        "model.fingerprint": checkpoint.fingerprint,
+        "model.impl": model.impl,
+        "engine.name": engine.name,
+        "engine.dtype": engine.dtype,
+        "engine.max_model_len": engine.max_model_len,
+        "engine.yarn_factor": engine.yarn_factor,
+    }
+
+
 def describe_run(
     config: SweepConfig, study: Study, earlier: dict[str, Any] | None, folder: Path
 ) -> dict[str, Any]:
@@ -199,12 +213,7 @@ def describe_run(
     Raises StoreError where both would mix records that cannot be compared, naming the settings.
     """
     identity: dict[str, Any] = {
-        "model.fingerprint": study.checkpoint.fingerprint,
-        "model.impl": config.model.impl,
-        "engine.name": config.engine.name,
-        "engine.dtype": config.engine.dtype,
-        "engine.max_model_len": config.engine.max_model_len,
-        "engine.yarn_factor": config.engine.yarn_factor,
+        **identify_model(config.model, config.engine, study.checkpoint),
         "seed": config.seed,
         "stop_text": study.stop_text,
         "max_answer_tokens": config.max_answer_tokens,

@@ -1,49 +1,9 @@
 "use strict";
-// The reader for questions that turned. Texts come from a model: they are only ever set through textContent.
+// The reader for questions that turned; reader.js comes before it.
 (() => {
-  const OUTCOMES = { correct: "✓ correct", incorrect: "✗ incorrect", no_answer: "∅ no answer", error: "! error" };
+  const { OUTCOMES, make, makeButton, makeText, addJump, inflate, readText, drawThinking } = reader;
   const TURNED = { right: "↑ wrong to right", wrong: "↓ right to wrong", better: "↑ better", worse: "↓ worse" };
-  const KEPT_BLOCKS = 12; // inflated blocks of texts that are kept
   const $ = (id) => document.getElementById(id);
-
-  function make(tag, className, text) {
-    const element = document.createElement(tag);
-    if (className) element.className = className;
-    if (text !== undefined) element.textContent = text;
-    return element;
-  }
-
-  function makeButton(name, action) {
-    const button = make("button", "", name);
-    button.type = "button";
-    button.onclick = action;
-    return button;
-  }
-
-  async function inflate(script) {
-    const bytes = Uint8Array.from(atob(script.textContent), (c) => c.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    return new Response(stream).json();
-  }
-
-  // ---- Texts: one block is inflated when one of its traces is wanted; some traces have none.
-  const blocks = new Map(); // a trace's place -> [its block, its place there]
-  for (const script of document.querySelectorAll("script.block")) {
-    const block = { script, texts: null };
-    script.dataset.places.split(" ").forEach((place, n) => blocks.set(Number(place), [block, n]));
-  }
-  const kept = [];
-
-  async function readText(place) {
-    if (!blocks.has(place)) return null;
-    const [block, n] = blocks.get(place);
-    if (!block.texts) {
-      block.texts = inflate(block.script);
-      kept.push(block);
-      if (kept.length > KEPT_BLOCKS) kept.shift().texts = null;
-    }
-    return (await block.texts)[n];
-  }
 
   let index, budgetNames, rows;
   let shown = []; // the flips that pass the filters
@@ -198,7 +158,7 @@
     if (ownPrompt) pane.append(drawFolded("Prompt", text.prompt));
     const answer = text.answers[record.completion_key];
     if (text.thinking) {
-      const thinking = drawThinking(flip, s, text);
+      const thinking = drawThinking(text, flip.budget, formatBudget, index.stop_texts[flip.runs[s]]);
       const jumps = make("div", "jumps");
       pane.append(jumps, make("h5", "", "Thinking"), thinking);
       addJump(jumps, "to the cut", thinking.querySelector(".here"));
@@ -243,50 +203,13 @@
     return facts;
   }
 
-  function addFact(facts, name, value) {
-    const shownValue = make("dd", "", value == null || value === "" ? "–" : String(value));
-    shownValue.dir = "auto";
-    facts.append(make("dt", "", name), shownValue);
-  }
-
-  function addJump(jumps, name, target, block = "center") {
-    if (target) jumps.append(makeButton(name, () => target.scrollIntoView({ block })));
-  }
-
-  function makeText(text) {
-    const element = make("pre", "text", text);
-    element.dir = "auto";
-    return element;
-  }
+  const addFact = (facts, name, value) => reader.addFact(facts, name, value == null || value === "" ? "–" : value);
 
   function drawFolded(name, text) {
     const folded = make("details");
     folded.open = text.length < 1500;
     folded.append(make("summary", "", name), makeText(text));
     return folded;
-  }
-
-  // The whole trace, with a line where each budget cut it; what this budget did not see is dimmed.
-  function drawThinking(flip, s, text) {
-    const pane = makeText("");
-    const stopText = index.stop_texts[flip.runs[s]];
-    let from = 0;
-    let unseen = false;
-    const piece = (to) => {
-      if (to > from) pane.append(make("span", unseen ? "unused" : "", text.thinking.slice(from, to)));
-      from = Math.max(from, to);
-    };
-    for (const [budget, offset] of text.cuts) {
-      piece(Math.min(offset, text.thinking.length));
-      const here = String(budget) === String(flip.budget);
-      pane.append(make("span", here ? "cut here" : "cut", `cut at ${formatBudget(budget)}`));
-      if (!here) continue;
-      if (stopText) pane.append(make("ins", "stop", stopText));
-      unseen = true;
-      if (from < text.thinking.length) pane.append(make("span", "cut", "the trace goes on for larger budgets"));
-    }
-    piece(text.thinking.length);
-    return pane;
   }
 
   // As `qwen3_eval.budget.format_budget`: a trace may be cut where no question turned.

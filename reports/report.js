@@ -1,46 +1,10 @@
 "use strict";
-// The reader for single questions. Texts come from a model: they are only ever set through textContent.
+// The reader for single questions; reader.js comes before it.
 (() => {
   const ROW_HEIGHT = 56; // as in report.css
   const MARGIN_ROWS = 8; // drawn above and below what is visible
-  const KEPT_BLOCKS = 12; // inflated blocks of texts that are kept
-  const OUTCOMES = { correct: "✓ correct", incorrect: "✗ incorrect", no_answer: "∅ no answer", error: "! error" };
+  const { OUTCOMES, make, makeText, addFact, addJump, inflate, homes, openBlock, readText, drawThinking } = reader;
   const $ = (id) => document.getElementById(id);
-
-  function make(tag, className, text) {
-    const element = document.createElement(tag);
-    if (className) element.className = className;
-    if (text !== undefined) element.textContent = text;
-    return element;
-  }
-
-  async function inflate(script) {
-    const bytes = Uint8Array.from(atob(script.textContent), (c) => c.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    return new Response(stream).json();
-  }
-
-  // ---- Texts: one block is inflated when one of its records is wanted.
-  const kept = [];
-  const homes = new Map(); // a rollout's place -> its block, and which of the block's texts it is
-  for (const script of document.querySelectorAll("script.block")) {
-    const block = { script, texts: null };
-    script.dataset.places.split(" ").forEach((place, at) => homes.set(Number(place), { block, at }));
-  }
-
-  function openBlock(block) {
-    if (!block.texts) {
-      block.texts = inflate(block.script);
-      kept.push(block);
-      if (kept.length > KEPT_BLOCKS) kept.shift().texts = null;
-    }
-    return block.texts;
-  }
-
-  async function readText(place) {
-    const home = homes.get(place);
-    return home && (await openBlock(home.block))[home.at];
-  }
 
   // ---- The index: columns, one entry per record.
   let col, budgetNames, stopText;
@@ -205,7 +169,7 @@
     const jumps = make("div", "jumps");
     parts.push(jumps, make("h3", "", "Prompt"), makeText(text.prompt));
     if (text.thinking) {
-      const thinking = drawThinking(i, text);
+      const thinking = drawThinking(text, col.budget[i], (budget) => budgetNames.get(String(budget)) ?? budget, stopText);
       parts.push(make("h3", "", "Thinking"), thinking);
       addJump(jumps, "to the cut", thinking.querySelector(".here"));
     }
@@ -257,49 +221,8 @@
       ["thinking", `${count(col.thinking_tokens[i])} tokens${col.truncated[i] && !col.answer_tokens[i] ? ", never closed" : ending}`],
       ["answer", `${count(col.answer_tokens[i])} tokens${col.truncated[i] ? ", truncated" : ""}`],
     ];
-    for (const [name, value] of rows) {
-      const shownValue = make("dd", "", String(value));
-      shownValue.dir = "auto";
-      facts.append(make("dt", "", name), shownValue);
-    }
+    for (const [name, value] of rows) addFact(facts, name, value);
     return facts;
-  }
-
-  function addJump(jumps, name, target) {
-    if (!target) return;
-    const button = make("button", "", name);
-    button.type = "button";
-    button.onclick = () => target.scrollIntoView({ block: "center" });
-    jumps.append(button);
-  }
-
-  function makeText(text) {
-    const element = make("pre", "text", text);
-    element.dir = "auto";
-    return element;
-  }
-
-  // The whole trace, with a line where each budget cut it; what the chosen budget did not see is dimmed.
-  function drawThinking(i, text) {
-    const pane = makeText("");
-    let from = 0;
-    let unseen = false;
-    const piece = (to) => {
-      if (to > from) pane.append(make("span", unseen ? "unused" : "", text.thinking.slice(from, to)));
-      from = Math.max(from, to);
-    };
-    for (const [budget, offset] of text.cuts) {
-      piece(Math.min(offset, text.thinking.length));
-      const here = String(budget) === String(col.budget[i]);
-      const cut = make("span", here ? "cut here" : "cut", `cut at ${budgetNames.get(String(budget)) ?? budget}`);
-      pane.append(cut);
-      if (!here) continue;
-      if (stopText) pane.append(make("ins", "stop", stopText));
-      unseen = true;
-      if (from < text.thinking.length) pane.append(make("span", "cut", "the trace goes on for larger budgets"));
-    }
-    piece(text.thinking.length);
-    return pane;
   }
 
   function leave() {

@@ -106,6 +106,14 @@ def right(share: float, n: int = N, n_repeats: int = 1) -> Floats:
 CELLS: Cells = {(THINKING, 1024): right(0.5), (THINKING, 4096): right(0.75), (NON_THINKING, 0): right(0.25)}
 
 
+def make_three(folder: Path) -> Path:
+    """Makes a baseline, a candidate that answers alike, and one that has lost a fifth at 4k."""
+    make_run(folder / "base", CELLS)
+    make_run(folder / "same", CELLS, seed=1)
+    make_run(folder / "worse", {**CELLS, (THINKING, 4096): right(0.55)}, seed=1)
+    return folder
+
+
 def gate(folder: Path, candidate: str, *more: str, baseline: str = "base", max_drop: str = "0.05") -> int:
     named = baseline if baseline.startswith("qwen3-report/") else f"{folder}/{baseline}"
     return main(

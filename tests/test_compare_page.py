@@ -1,11 +1,11 @@
 """Promises of compare.html in a real browser: both sides of a question that turned are one click away."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import start_browser, wait
 from made_runs import make_run
 
 from qwen3_eval.chat import STOP_TEXTS, Chat, load_chat
@@ -34,24 +34,7 @@ def chat() -> Chat:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A headless Chromium of its own profile, or a skip."""
-    webdriver = pytest.importorskip("selenium.webdriver")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("no chromium with chromedriver on PATH; on Debian: apt-get install chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    profile = tmp_path_factory.mktemp("profile")
-    for flag in (
-        "headless=new", "no-sandbox", "disable-gpu", "disable-background-networking",
-        "disable-component-update", "disable-sync", "disable-dev-shm-usage",
-        "window-size=1280,900", f"user-data-dir={profile}",
-    ):  # fmt: skip
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.chrome.service.Service(driver)
-    with webdriver.Chrome(options=options, service=service) as running:
+    with start_browser(tmp_path_factory.mktemp("profile")) as running:
         yield running
 
 
@@ -69,12 +52,6 @@ def page(chat: Chat, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def open_page(browser: Any, page: Path) -> None:
     browser.get(page.as_uri())
     wait(browser, "return document.body.dataset.ready === 'true'")
-
-
-def wait(browser: Any, script: str, *args: Any) -> Any:
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    return WebDriverWait(browser, 20).until(lambda b: b.execute_script(script, *args))
 
 
 def run(browser: Any, script: str, *args: Any) -> Any:
@@ -226,7 +203,7 @@ def test_a_page_that_cannot_hold_all_says_so(
 ) -> None:
     """With room for 2 flips of 4 and for no text, both are said, and a flip still shows its verdicts."""
     monkeypatch.setattr("qwen3_eval.compare.flip_texts.MAX_FLIPS", 2)
-    monkeypatch.setattr("qwen3_eval.compare.page.MAX_PAGE_BYTES", 1)
+    monkeypatch.setattr("qwen3_eval.report.text_blocks.MAX_PAGE_BYTES", 1)
     for name, scores in (("a", A), ("b", B)):
         make_run(tmp_path / name, chat, scores)
     assert main(["compare", f"runs={tmp_path}/a,{tmp_path}/b"]) == 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gating import CELLS, Cells, Floats, N, by_place, gate, make_run, read_gate, right
+from gating import CELLS, Cells, Floats, N, by_place, gate, make_run, make_three, read_gate, right
 from scipy.stats import binom
 
 from qwen3_eval.chat import STOP_TEXTS
@@ -21,12 +21,7 @@ from qwen3_eval.types import BASE, NON_THINKING, THINKING, Budget, Mode, Samplin
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A baseline, a candidate that answers alike, and one that has lost a fifth at 4k."""
-    folder = tmp_path_factory.mktemp("gate")
-    make_run(folder / "base", CELLS)
-    make_run(folder / "same", CELLS, seed=1)
-    make_run(folder / "worse", {**CELLS, (THINKING, 4096): right(0.55)}, seed=1)
-    return folder
+    return make_three(tmp_path_factory.mktemp("gate"))
 
 
 def refuse(capsys: pytest.CaptureFixture[str], code: int) -> str:

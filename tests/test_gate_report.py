@@ -4,19 +4,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from gating import CELLS, gate, make_run, right
-
-from qwen3_eval.types import THINKING
+from gating import gate, make_three
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A baseline, a candidate that answers alike, and one that has lost a fifth at 4k."""
-    folder = tmp_path_factory.mktemp("gate")
-    make_run(folder / "base", CELLS)
-    make_run(folder / "same", CELLS, seed=1)
-    make_run(folder / "worse", {**CELLS, (THINKING, 4096): right(0.55)}, seed=1)
-    return folder
+    return make_three(tmp_path_factory.mktemp("gate"))
 
 
 def test_junit_has_a_test_for_each_check(runs: Path) -> None:

@@ -25,6 +25,7 @@ HOLDS = (
     "qwen3_eval/reports/published/qwen3-report.csv",
     "qwen3_eval/reports/published/qwen3-report-figure2.csv",
     "qwen3_eval/reports/report.html",
+    "qwen3_eval/reports/reader.js",
     "qwen3_eval/reports/report.js",
     "qwen3_eval/reports/report.css",
     "qwen3_eval/reports/style.mplstyle",

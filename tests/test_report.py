@@ -330,7 +330,7 @@ def test_a_page_keeps_to_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
     index = pack_index(records, {rollout: rollout for rollout in records["rollout"]}, RUN)
     svg = draw_curve(summary)["svg"]
     whole = len(render_page(summary, RUN, svg, index, texts).encode())
-    monkeypatch.setattr("qwen3_eval.report.html.MAX_PAGE_BYTES", whole - 100_000)
+    monkeypatch.setattr("qwen3_eval.report.text_blocks.MAX_PAGE_BYTES", whole - 100_000)
     page = render_page(summary, RUN, svg, index, texts)
     assert whole - 160_000 < len(page.encode()) <= whole - 100_000
     assert texts.left_out > 0

@@ -6,7 +6,7 @@ from qwen3_eval.compare.side_by_side import SideBySide
 from qwen3_eval.report.charts.interactive import draw_charts
 from qwen3_eval.report.page import render_shell
 from qwen3_eval.report.published.tables import tabulate_standing
-from qwen3_eval.report.text_blocks import MAX_PAGE_BYTES, compress
+from qwen3_eval.report.text_blocks import compress, render_within_limit
 
 
 def render_comparison(found: SideBySide, flips: PackedFlips, svg: bytes) -> str:
@@ -37,13 +37,8 @@ def render_comparison(found: SideBySide, flips: PackedFlips, svg: bytes) -> str:
             context | {"blocks": texts.blocks, "left_out": texts.left_out},
             charts=charts,
             static={"score_by_budget": svg},
-            scripts=["compare.js"],
+            scripts=["reader.js", "compare.js"],
             styles=["report.css", "compare.css"],
         )
 
-    page = render()
-    over = len(page.encode()) - MAX_PAGE_BYTES
-    if over > 0:
-        texts.close(sum(len(packed) for _, packed in texts.blocks) - over)
-        page = render()
-    return page
+    return render_within_limit(render, texts)

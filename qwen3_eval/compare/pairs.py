@@ -9,9 +9,10 @@ import numpy as np
 
 from qwen3_eval.budget import format_budget
 from qwen3_eval.past_run import PastRun
-from qwen3_eval.report.cells import ScoreTables, difference_of_tables, score_tables
+from qwen3_eval.report.cells import ScoreTables, columns_of, difference_of_tables, score_tables
 from qwen3_eval.report.report_table import ReportTable
 from qwen3_eval.report.tables import format_difference, format_interval, format_p
+from qwen3_eval.stats.curve import area_weights
 from qwen3_eval.stats.estimate import question_means
 from qwen3_eval.stats.paired import ALPHA, holm, smallest_difference
 from qwen3_eval.types import MODES, THINKING
@@ -112,14 +113,7 @@ def _row(
         "n_questions": found.n_questions,
         "score_reference": scores[0],
         "score": scores[1],
-        "difference": found.difference,
-        "stderr": found.stderr,
-        "ci_low": found.ci_low,
-        "ci_high": found.ci_high,
-        "p_value": found.p_value,
-        "n_better": found.n_better,
-        "n_worse": found.n_worse,
-        "n_equal": found.n_equal,
+        **columns_of(found),
         "smallest_difference": smallest_difference(found),
     }
 
@@ -130,9 +124,7 @@ def _area_tables(curve: Sequence[ScoreTables], budgets: Sequence[float]) -> dict
     A trace without a score at some budget has none. The mean of the areas is the area of the mean curve.
     Source: trapezoids, as `qwen3_eval.stats.curve.area`.
     """
-    logs = np.log2(budgets)
-    widths = np.diff(logs)
-    weights = (np.append(widths, 0) + np.append(0, widths)) / 2 / (logs[-1] - logs[0])
+    weights = area_weights(budgets)
     names = [name for name in curve[0] if all(name in tables for tables in curve)]
     found = {}
     for name in names:

@@ -1,6 +1,5 @@
 """Writes all that `compare` leaves in its folder; each file appears whole or not at all."""
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +13,10 @@ from qwen3_eval.report.figures import draw_runs
 from qwen3_eval.report.formats import format_latex, format_markdown, table_csv
 from qwen3_eval.report.published.tables import format_standing, tabulate_standing
 from qwen3_eval.report.records import Texts
-from qwen3_eval.report.whole_file import write_whole
+from qwen3_eval.report.whole_file import write_all
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 
 def write_comparison(found: SideBySide, texts: Mapping[str, Texts], out_dir: Path) -> list[Path]:
@@ -30,36 +29,25 @@ def write_comparison(found: SideBySide, texts: Mapping[str, Texts], out_dir: Pat
     figures = draw_runs(found.points, reference=published.points if published else None)
     packed = pack_flips(found.flips, found.runs, texts)
     tables = [*found.tables, *(tabulate_standing(published.standing) if published else [])]
-    contents = {f"{table.name}.csv": _csv(table.frame) for table in tables} | {
-        "flips.csv": _csv(found.flips),
-        "comparison.md": format_comparison(found).encode("utf-8", "replace"),
-        "comparison.tex": format_latex(tables).encode("utf-8", "replace"),
+    contents: dict[str, str | bytes] = {
+        **{f"{table.name}.csv": table_csv(table.frame) for table in tables},
+        "flips.csv": table_csv(found.flips),
+        "comparison.md": format_comparison(found),
+        "comparison.tex": format_latex(tables),
         "curves.svg": figures["svg"],
         "curves.png": figures["png"],
-        "compare.html": render_comparison(found, packed, figures["svg"]).encode(),
+        "compare.html": render_comparison(found, packed, figures["svg"]),
     }
     if found.pairs:
-        contents["comparison.parquet"] = _to_parquet(found.tables[0].frame)
+        contents["comparison.parquet"] = found.tables[0].frame.to_parquet(index=False)
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
-        for name, content in contents.items():
-            write_whole(out_dir / name, content)
+        return write_all(out_dir, contents)
     except OSError as error:
         raise StoreError(
             f"the comparison cannot be written to '{out_dir}': {error.strerror or error}; give another "
             "folder, out=PATH"
         ) from error
-    return [out_dir / name for name in contents]
-
-
-def _csv(frame: "pd.DataFrame") -> bytes:
-    return table_csv(frame).encode("utf-8", "replace")
-
-
-def _to_parquet(frame: "pd.DataFrame") -> bytes:
-    out = io.BytesIO()
-    frame.to_parquet(out, index=False)
-    return out.getvalue()
 
 
 def format_comparison(found: SideBySide) -> str:

@@ -48,9 +48,8 @@ def check_engine(config: EngineConfig, checkpoint: Checkpoint, impl: str) -> Non
         if config.yarn_factor != 1 and checkpoint.architecture.startswith("Qwen3"):
             from qwen3_eval.model.config import Qwen3Config
 
-            Qwen3Config.from_file(checkpoint.path).stretch(
-                config.yarn_factor
-            )  # raises where it has YaRN already
+            # It raises where config.json has YaRN already.
+            Qwen3Config.from_file(checkpoint.path).stretch(config.yarn_factor)
     elif config.name == "torch":
         raise EngineError(
             f"engine=torch loads a checkpoint folder, and model '{checkpoint.path}' is on the hub; fetch it "

@@ -51,7 +51,7 @@ def print_gate(report: GateReport, paths: Sequence[Path]) -> None:
 
 def write_gate(report: GateReport, folder: Path) -> list[Path]:
     """Writes gate.md, gate.json and gate.xml (JUnit), each whole or not at all. Raises StoreError."""
-    from qwen3_eval.report.whole_file import write_whole
+    from qwen3_eval.report.whole_file import write_all
 
     contents = {
         "gate.md": render_markdown(report),
@@ -60,11 +60,9 @@ def write_gate(report: GateReport, folder: Path) -> list[Path]:
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in contents.items():
-            write_whole(folder / name, text.encode("utf-8", "replace"))
+        return write_all(folder, contents)
     except OSError as error:
         raise StoreError(f"out='{folder}' cannot be written: {error.strerror or error}") from error
-    return [folder / name for name in contents]
 
 
 def announce(report: GateReport) -> None:

@@ -22,7 +22,7 @@ from qwen3_eval.report.tables import (
     format_share,
     print_table,
 )
-from qwen3_eval.report.whole_file import write_whole
+from qwen3_eval.report.whole_file import write_all
 from qwen3_eval.stats.paired import ALPHA
 
 if TYPE_CHECKING:
@@ -215,19 +215,17 @@ def write_policies(
     csv = table.round(6)
     for name in ("task", "policy", "setting"):
         csv[name] = [defuse_formula(str(text)) for text in csv[name]]
-    contents = {
-        "policy.csv": str(csv.to_csv(index=False, lineterminator="\n")).encode("utf-8", "replace"),
-        "policy.json": json.dumps(summary, indent=2, ensure_ascii=False).encode("utf-8", "replace") + b"\n",
-        "policy.md": format_policies(table, notes, about).encode("utf-8", "replace"),
+    contents: dict[str, str | bytes] = {
+        "policy.csv": str(csv.to_csv(index=False, lineterminator="\n")),
+        "policy.json": json.dumps(summary, indent=2, ensure_ascii=False) + "\n",
+        "policy.md": format_policies(table, notes, about),
         "policy.svg": figures["svg"],
         "policy.png": figures["png"],
     }
     try:
-        for name, content in contents.items():
-            write_whole(out_dir / name, content)
+        return write_all(out_dir, contents)
     except OSError as error:
         raise StoreError(
             f"the policies cannot be written to '{out_dir}': {error.strerror or error}; make room, or "
             "mend the folder's permissions"
         ) from error
-    return [out_dir / name for name in contents]

@@ -120,6 +120,12 @@ def difference_of_tables(a: ScoreTables, b: ScoreTables, about: Mapping[str, Any
     )
 
 
+def columns_of(found: Difference) -> dict[str, float | int]:
+    """Returns the columns of a table of differences, in their order."""
+    names = ("difference", "stderr", "ci_low", "ci_high", "p_value", "n_better", "n_worse", "n_equal")
+    return {name: getattr(found, name) for name in names}
+
+
 def _share(a: "pd.DataFrame", b: "pd.DataFrame") -> tuple["pd.DataFrame", "pd.DataFrame"]:
     """Returns the rows of the questions that both hold, in the same order."""
     if a.index.equals(b.index):

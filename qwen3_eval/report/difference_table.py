@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 from qwen3_eval.budget import format_budget
-from qwen3_eval.report.cells import difference_of_tables
+from qwen3_eval.report.cells import columns_of, difference_of_tables
 from qwen3_eval.report.counts import format_counts, say_counts
 from qwen3_eval.report.report_table import ReportTable
 from qwen3_eval.report.tables import format_difference, format_interval, format_p
@@ -65,14 +65,7 @@ def _compare_points(task: TaskCells) -> Iterator[dict[str, Any]]:
             "from_budget": start[1],
             "to_mode": end[0],
             "to_budget": end[1],
-            "difference": found.difference,
-            "stderr": found.stderr,
-            "ci_low": found.ci_low,
-            "ci_high": found.ci_high,
-            "p_value": found.p_value,
-            "n_better": found.n_better,
-            "n_worse": found.n_worse,
-            "n_equal": found.n_equal,
+            **columns_of(found),
             "n_questions": found.n_questions,
             "n_repeats": max(len(t.columns) for point in (start, end) for t in task.scores[point].values()),
             "smallest_difference": smallest_difference(found),

@@ -13,7 +13,7 @@ from qwen3_eval.report.page import render_shell
 from qwen3_eval.report.points import points_of
 from qwen3_eval.report.report_table import ReportTable
 from qwen3_eval.report.tables import TABLE_HEADINGS, format_rows
-from qwen3_eval.report.text_blocks import MAX_PAGE_BYTES, TextBlocks, compress, json_budget
+from qwen3_eval.report.text_blocks import TextBlocks, compress, json_budget, render_within_limit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,16 +104,11 @@ def render_page(
             context | {"blocks": texts.blocks, "left_out": texts.left_out},
             charts=charts,
             static={"score_by_budget": svg},
-            scripts=["report.js"],
+            scripts=["reader.js", "report.js"],
             styles=["report.css"],
         )
 
-    page = render()
-    over = len(page.encode()) - MAX_PAGE_BYTES
-    if over > 0:
-        texts.close(sum(len(packed) for _, packed in texts.blocks) - over)
-        page = render()
-    return page
+    return render_within_limit(render, texts)
 
 
 def model_name(run: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ import base64
 import gzip
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,3 +115,13 @@ def _pack_text(text: RecordText) -> dict[str, Any]:
 def json_budget(budget: float) -> float | str:
     """Returns the budget for JSON, which has no infinity."""
     return "inf" if math.isinf(budget) else int(budget)
+
+
+def render_within_limit(render: Callable[[], str], texts: TextBlocks) -> str:
+    """Returns the page that `render` gives, called again with fewer texts where it exceeds MAX_PAGE_BYTES."""
+    page = render()
+    over = len(page.encode()) - MAX_PAGE_BYTES
+    if over > 0:
+        texts.close(sum(len(packed) for _, packed in texts.blocks) - over)
+        page = render()
+    return page

@@ -22,7 +22,7 @@ from qwen3_eval.report.records import RecordText, Texts
 from qwen3_eval.report.report_table import ReportTable
 from qwen3_eval.report.tables import summarize, summary_csv
 from qwen3_eval.report.text_blocks import TextBlocks
-from qwen3_eval.report.whole_file import open_draft, write_whole
+from qwen3_eval.report.whole_file import open_draft, write_all
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +37,7 @@ def write_report(
     texts: Texts,
     out_dir: Path,
     *,
+    summary: "pd.DataFrame | None" = None,
     reference: "pd.DataFrame | None" = None,
     further: Sequence[ReportTable] = (),
 ) -> list[Path]:
@@ -46,14 +47,15 @@ def write_report(
     NAME.csv and NAME.parquet, all of them in tables.md and tables.tex, and summary.json and report.junit.xml
     for machines. Where questions were asked several times, pass_at_k.csv is among them.
     `records` is as `qwen3_eval.score.read_records` gives it, `run` what run.json holds. `texts` is called
-    once for each rollout. `reference` are published scores to draw beside the measured ones, `further` tables
-    that come after those of the run. Raises StoreError where nothing is there to report, or a file cannot be
-    written.
+    once for each rollout. `summary` is that of the records, where it is at hand. `reference` are published
+    scores to draw beside the measured ones, `further` tables that come after those of the run. Raises
+    StoreError where nothing is there to report, or a file cannot be written.
     """
     if records.empty:
         raise StoreError(f"'{out_dir}' holds no finished record yet; let the sweep run on, then report again")
     model = model_name(run)
-    summary = summarize(records, model, run.get("tasks"))
+    if summary is None:
+        summary = summarize(records, model, run.get("tasks"))
     tables = [*build_tables(records, summary, run, _read_seed(run)), *further]
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
@@ -87,12 +89,10 @@ def write_report(
         repeated = summarize_pass_at_k(records, model, run.get("tasks") or {})
         if not repeated.empty:
             contents["pass_at_k.csv"] = summary_csv(repeated)
-        for name, content in contents.items():
-            whole = content if isinstance(content, bytes) else content.encode("utf-8", "replace")
-            write_whole(out_dir / name, whole)
+        paths = write_all(out_dir, contents)
     except OSError as error:
         raise StoreError(f"the report cannot be written to '{out_dir}': {error.strerror or error}") from error
-    return [out_dir / "summary.csv", samples, *(out_dir / name for name in list(contents)[1:])]
+    return [paths[0], samples, *paths[1:]]
 
 
 def _read_seed(run: Mapping[str, Any]) -> int:

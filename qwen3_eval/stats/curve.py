@@ -143,13 +143,18 @@ def fit_saturation(
     return fit_points(curve, resample_means(curve.scores, seed, curve.clusters, n_resamples))
 
 
+def area_weights(budgets: ArrayLike) -> Floats:
+    """Returns the weights of the scores in the area, (n_budgets,), summing to 1; budgets finite, above 0."""
+    logs = np.log2(np.asarray(budgets, dtype=float))
+    widths = np.diff(logs)
+    weights: Floats = (np.append(widths, 0) + np.append(0, widths)) / 2 / (logs[-1] - logs[0])
+    return weights
+
+
 def _area(curve: CurvePoints) -> Estimate | None:
     if not curve.usable:
         return None
-    logs = curve.doublings
-    widths = np.diff(logs)
-    weights = (np.append(widths, 0) + np.append(0, widths)) / 2 / (logs[-1] - logs[0])
-    areas = curve.scores[:, curve.finite] @ weights
+    areas = curve.scores[:, curve.finite] @ area_weights(curve.budgets[curve.finite])
     return estimate(np.round(areas, 12)[:, None], curve.clusters)  # weights add up to 1 but for rounding
 
 

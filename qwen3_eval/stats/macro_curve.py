@@ -6,7 +6,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qwen3_eval.stats.bootstrap import N_RESAMPLES
-from qwen3_eval.stats.curve import Curve, budget_reaching, fit_saturation, gain_per_doubling, gain_steps
+from qwen3_eval.stats.curve import (
+    Curve,
+    area_weights,
+    budget_reaching,
+    fit_saturation,
+    gain_per_doubling,
+    gain_steps,
+)
 from qwen3_eval.stats.estimate import Estimate, estimate_macro
 
 Floats = NDArray[np.float64]
@@ -71,10 +78,7 @@ def _area(
     finite = (places > 0) & np.isfinite(places)
     if finite.sum() < 2 or not len(scores):
         return None
-    logs = np.log2(places[finite])
-    widths = np.diff(logs)
-    weights = (np.append(widths, 0) + np.append(0, widths)) / 2 / (logs[-1] - logs[0])
-    areas = np.round(scores[:, finite] @ weights, 12)
+    areas = np.round(scores[:, finite] @ area_weights(places[finite]), 12)
     members: dict[Hashable, list[int]] = {}
     for row, group in enumerate(groups):
         members.setdefault(group, []).append(row)

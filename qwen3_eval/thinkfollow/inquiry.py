@@ -14,7 +14,7 @@ from qwen3_eval.data import DataSource
 from qwen3_eval.engine.start import check_engine
 from qwen3_eval.errors import ConfigError
 from qwen3_eval.model.checkpoint import Checkpoint, locate_checkpoint
-from qwen3_eval.study import as_list, read_sampling
+from qwen3_eval.study import as_list, identify_model, read_sampling
 from qwen3_eval.task import Asking, add_tasks, load_task
 from qwen3_eval.thinkfollow.dialogues import Dialogue, Question, draw_dialogues, read_bank
 from qwen3_eval.types import NON_THINKING, THINKING, Budget, Mode, Sampling, Unmade
@@ -135,12 +135,7 @@ def _read_tasks(config: ThinkFollowConfig, chat: Chat, context: int | None) -> l
 def identify(config: ThinkFollowConfig, inquiry: Inquiry) -> dict[str, Any]:
     """Returns what must not change within a run; the number of dialogues and the budgets may grow."""
     return {
-        "model.fingerprint": inquiry.checkpoint.fingerprint,
-        "model.impl": config.model.impl,
-        "engine.name": config.engine.name,
-        "engine.dtype": config.engine.dtype,
-        "engine.max_model_len": config.engine.max_model_len,
-        "engine.yarn_factor": config.engine.yarn_factor,
+        **identify_model(config.model, config.engine, inquiry.checkpoint),
         "seed": config.seed,
         "stop_text": inquiry.stop_text,
         "stop_ids": list(inquiry.chat.encode(inquiry.stop_text)),

@@ -36,7 +36,7 @@ def write_thinkfollow(
 
     `about` is what thinkfollow.json says of the run beside its figures. Raises StoreError.
     """
-    from qwen3_eval.report.whole_file import write_whole
+    from qwen3_eval.report.whole_file import write_all
 
     title = f"ThinkFollow of {about['model']['name']}"
     contents: dict[str, str | bytes] = {
@@ -49,12 +49,9 @@ def write_thinkfollow(
     }
     contents |= {f"{table.name}.csv": table_csv(table.frame) for table in tables}
     try:
-        for name, content in contents.items():
-            whole = content if isinstance(content, bytes) else content.encode("utf-8", "replace")
-            write_whole(folder / name, whole)
+        return write_all(folder, contents)
     except OSError as error:
         raise StoreError(f"run.dir='{folder}' cannot be written: {error.strerror or error}") from error
-    return [folder / name for name in contents]
 
 
 def _turns_csv(frame: "pd.DataFrame") -> str:
