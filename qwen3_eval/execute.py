@@ -26,7 +26,7 @@ from qwen3_eval.execute_formats import (
     name_some,
     read_problems,
     read_samples,
-    write_whole,
+    write_results,
 )
 from qwen3_eval.report.tables import format_score
 from qwen3_eval.sandbox import Sandbox
@@ -70,9 +70,9 @@ def execute(config: ExecuteConfig) -> int:
         wall_s = time.monotonic() - began
     estimates = estimate_all(problems, attempts, findings, ks)
     if CHECK in problems.kinds:
-        write_whole(out, format_humaneval(attempts, findings))
+        write_results(out, format_humaneval(attempts, findings))
     else:
-        write_whole(out, format_evalplus(problems, attempts, findings, estimates))
+        write_results(out, format_evalplus(problems, attempts, findings, estimates))
     _print_estimates(estimates, ks, attempts)
     _print_statuses(findings)
     rate = f"{wall_s:,.1f} s, {len(attempts) / wall_s:,.0f} samples/s"

@@ -7,7 +7,6 @@ so that what reads their results reads these.
 import gzip
 import hashlib
 import json
-import os
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from qwen3_eval.errors import DataError, did_you_mean
+from qwen3_eval.report.whole_file import write_whole
 from qwen3_eval.scoring.code_run import PASSED, TIMED_OUT
 from qwen3_eval.stats.estimate import Estimate
 
@@ -211,12 +211,9 @@ def format_evalplus(
     return json.dumps({"date": date, "hash": problems.digest, "eval": results, "pass_at_k": scores})
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_results(path: Path, text: str) -> None:
     """Writes a file that is there whole or not at all. Raises DataError where it cannot be written."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_text(text)
-        draft.replace(path)
+        write_whole(path, text)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise DataError(f"'{path}' cannot be written: {error.strerror}; see to the folder or disk") from error

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from qwen3_eval.report.records import RecordText
+from qwen3_eval.report.tables import SUMMARY_COLUMNS
 
 RUN: dict[str, Any] = {
     "model": "nano",
@@ -62,3 +63,11 @@ def fake_text(records: pd.DataFrame, rollout: int) -> RecordText:
     cuts = tuple((b, int(2 * b)) for b in mine.loc[mine["forced"], "budget"])
     answers = {int(key): f"The answer of rollout {rollout} is 7." for key in mine["completion_key"]}
     return RecordText(f"What is question {rollout}?", thinking, cuts, answers)
+
+
+def read_summary(path: str) -> pd.DataFrame:
+    """Returns summary.csv as a user reads it back, with budgets as floats and empty groups as ""."""
+    texts = dict.fromkeys(("task", "group", "model", "mode", "metric"), "str")
+    numbers = {"budget": "float64", "n_questions": "int64", "n_repeats": "int64"}
+    na_values = {column: [""] for column in SUMMARY_COLUMNS if column not in texts}
+    return pd.read_csv(path, dtype=texts | numbers, keep_default_na=False, na_values=na_values)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_records import about, draw_cells, join, make_cell
+from made_reports import read_summary
 
 from qwen3_eval.report.build_tables import build_tables
 from qwen3_eval.report.formats import (
@@ -26,7 +27,7 @@ from qwen3_eval.report.formats import (
 )
 from qwen3_eval.report.records import RecordText
 from qwen3_eval.report.report_table import ReportTable
-from qwen3_eval.report.tables import read_summary, summarize
+from qwen3_eval.report.tables import summarize
 from qwen3_eval.report.write import write_report
 
 HOSTILE = "a|b_c%d & <e> $f$ #{g}~^\\h\ni\u0001"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from made_reports import RUN, fake_run, fake_text, record
+from made_reports import RUN, fake_run, fake_text, read_summary, record
 
 from qwen3_eval.errors import StoreError
 from qwen3_eval.report.figures import draw_curve
@@ -16,7 +16,7 @@ from qwen3_eval.report.findings import list_findings, list_warnings
 from qwen3_eval.report.html import choose_records, pack_index, render_page
 from qwen3_eval.report.pass_at_k import summarize_pass_at_k
 from qwen3_eval.report.records import RecordText
-from qwen3_eval.report.tables import SUMMARY_COLUMNS, print_summary, read_summary, summarize, summary_csv
+from qwen3_eval.report.tables import SUMMARY_COLUMNS, print_summary, summarize, summary_csv
 from qwen3_eval.report.text_blocks import TextBlocks
 from qwen3_eval.report.write import write_report
 

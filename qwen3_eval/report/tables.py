@@ -66,16 +66,6 @@ def summary_csv(summary: "pd.DataFrame") -> str:
     return str(shown.to_csv(index=False, lineterminator="\n"))
 
 
-def read_summary(path: str) -> "pd.DataFrame":
-    """Returns what `summary_csv` wrote at `path`, with budgets as floats and empty groups as ""."""
-    import pandas as pd
-
-    texts = dict.fromkeys(("task", "group", "model", "mode", "metric"), "str")
-    numbers = {"budget": "float64", "n_questions": "int64", "n_repeats": "int64"}
-    na_values = {column: [""] for column in SUMMARY_COLUMNS if column not in texts}
-    return pd.read_csv(path, dtype=texts | numbers, keep_default_na=False, na_values=na_values)
-
-
 def defuse_formula(text: str) -> str:
     """Returns `text` as a spreadsheet shows it: one that would start a formula gets an apostrophe."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
