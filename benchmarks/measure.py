@@ -17,9 +17,10 @@ from typing import Any
 
 from qwen3_eval.budget import Ending
 from qwen3_eval.chat import STOP_TEXTS, Chat
+from qwen3_eval.checkpoint import locate_checkpoint
 from qwen3_eval.data import DataSource
-from qwen3_eval.engine.vllm import VllmEngine, start_vllm
-from qwen3_eval.model.checkpoint import locate_checkpoint
+from qwen3_eval.engine.vllm import VllmEngine
+from qwen3_eval.engine.vllm_start import start_vllm
 from qwen3_eval.model.vllm_plugin import ARCHITECTURE
 from qwen3_eval.plan import Plan, Questions
 from qwen3_eval.store import Store

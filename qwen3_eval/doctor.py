@@ -14,7 +14,7 @@ from typing import Literal
 from qwen3_eval.budget import format_budget
 from qwen3_eval.config import SweepConfig
 from qwen3_eval.data import MIRROR_VARIABLE, DataSource
-from qwen3_eval.engine.vllm import check_vllm, find_distribution
+from qwen3_eval.engine.vllm_start import check_vllm, find_distribution
 from qwen3_eval.errors import ConfigError, DataError, QwenEvalError
 from qwen3_eval.model.vllm_plugin import REPLACES
 from qwen3_eval.probe import HUB_PROBE, VLLM_PROBE, Probe, finish_probe, start_probe
@@ -235,7 +235,7 @@ def _check_model(config: SweepConfig) -> Finding:
     path = config.model.path
     try:
         from qwen3_eval.chat import load_chat
-        from qwen3_eval.model.checkpoint import locate_checkpoint
+        from qwen3_eval.checkpoint import locate_checkpoint
         from qwen3_eval.model.weights import check_weights
 
         checkpoint = locate_checkpoint(path, config.model.revision)

@@ -13,11 +13,12 @@ from typing import Any
 from qwen3_eval import __version__
 from qwen3_eval.budget import format_budget, parse_budget, parse_budgets
 from qwen3_eval.chat import Chat, find_stop_text, load_chat
+from qwen3_eval.checkpoint import Checkpoint, locate_checkpoint
 from qwen3_eval.config import EngineConfig, ModelConfig, SandboxConfig, SweepConfig
 from qwen3_eval.data import DataSource
 from qwen3_eval.engine.start import check_engine
 from qwen3_eval.errors import ConfigError, StoreError, did_you_mean
-from qwen3_eval.model.checkpoint import Checkpoint, find_native_context, locate_checkpoint
+from qwen3_eval.model.config import find_native_context
 from qwen3_eval.plan import choose_strategy
 from qwen3_eval.protocol import list_departures
 from qwen3_eval.subset import select

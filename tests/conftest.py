@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 import pytest
 
 from qwen3_eval.chat import STOP_TEXTS
-from qwen3_eval.engine.vllm import VllmEngine, start_vllm
+from qwen3_eval.engine.vllm import VllmEngine
+from qwen3_eval.engine.vllm_start import start_vllm
 from qwen3_eval.errors import SandboxError
 from qwen3_eval.sandbox import Sandbox
 from qwen3_eval.scoring import code_reference

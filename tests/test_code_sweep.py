@@ -9,10 +9,10 @@ import pytest
 from sweeping import Silent
 
 from qwen3_eval.chat import STOP_TEXTS, load_chat
+from qwen3_eval.checkpoint import locate_checkpoint
 from qwen3_eval.data import DataSource
 from qwen3_eval.engine.scripted import ScriptedEngine
 from qwen3_eval.errors import EngineError, SandboxError
-from qwen3_eval.model.checkpoint import locate_checkpoint
 from qwen3_eval.plan import Plan, Questions
 from qwen3_eval.report.tables import summarize
 from qwen3_eval.run import scoring_along

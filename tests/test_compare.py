@@ -10,12 +10,12 @@ import pytest
 from made_runs import make_run
 
 from qwen3_eval.chat import Chat, load_chat
+from qwen3_eval.checkpoint import locate_checkpoint
 from qwen3_eval.cli import main
 from qwen3_eval.compare.command import name_runs
 from qwen3_eval.compare.flips import choose_flips, count_flips, find_flips
 from qwen3_eval.compare.pairs import compare_pairs, list_differences, pair_runs
 from qwen3_eval.compare.unlike import explain_unlike, list_unlike
-from qwen3_eval.model.checkpoint import locate_checkpoint
 from qwen3_eval.past_run import PastRun, read_past_run
 
 A = {"q0": [[0, 0, 1, 0]], "q1": [[0, 1, 1, 0]], "q2": [[0, 0, 0, 0]], "q3": [[1, 1, 1, 1]]}

@@ -9,8 +9,8 @@ from browsing import start_browser, wait
 from made_runs import make_run
 
 from qwen3_eval.chat import STOP_TEXTS, Chat, load_chat
+from qwen3_eval.checkpoint import locate_checkpoint
 from qwen3_eval.cli import main
-from qwen3_eval.model.checkpoint import locate_checkpoint
 
 HOSTILE = "<script>window.pwned = 1</script></script><img src=x onerror='window.pwned = 1'> & \u202e &lt;"
 

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tokenizers import Tokenizer
 
-from qwen3_eval.engine.vllm import VllmEngine, sampling_params, start_vllm
+from qwen3_eval.engine.vllm import VllmEngine, sampling_params
 from qwen3_eval.engine.vllm_log import explain_fault
+from qwen3_eval.engine.vllm_start import start_vllm
 from qwen3_eval.errors import EngineError
 from qwen3_eval.types import Generation, Sampling
 
@@ -310,7 +311,7 @@ def test_a_dead_worker_fails_its_requests_and_close_leaves_nothing(
 
 INTERRUPTED = """
 import asyncio, sys
-from qwen3_eval.engine.vllm import start_vllm
+from qwen3_eval.engine.vllm_start import start_vllm
 from qwen3_eval.types import Sampling
 
 async def main():

@@ -8,12 +8,12 @@ import pytest
 from sweeping import Silent
 
 from qwen3_eval.chat import load_chat
+from qwen3_eval.checkpoint import locate_checkpoint
 from qwen3_eval.cli import main
 from qwen3_eval.data import DataSource
 from qwen3_eval.engine.scripted import ScriptedEngine
 from qwen3_eval.errors import ConfigError
 from qwen3_eval.few_shot import Examples, FewShot, ask_choice
-from qwen3_eval.model.checkpoint import locate_checkpoint
 from qwen3_eval.plan import Plan, Questions
 from qwen3_eval.score import read_records, score_answers
 from qwen3_eval.scoring.math import HASHES, math_scorer

@@ -11,11 +11,11 @@ import pytest
 from sweeping import Silent
 
 from qwen3_eval.chat import STOP_TEXTS, load_chat
+from qwen3_eval.checkpoint import locate_checkpoint
 from qwen3_eval.cli import compose_config
 from qwen3_eval.config import SweepConfig
 from qwen3_eval.engine.scripted import ScriptedEngine
 from qwen3_eval.errors import ConfigError
-from qwen3_eval.model.checkpoint import locate_checkpoint
 from qwen3_eval.plan import Plan, Questions
 from qwen3_eval.score import read_records, score_answers
 from qwen3_eval.store import Store

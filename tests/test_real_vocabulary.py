@@ -13,8 +13,8 @@ import torch
 from qwen3_eval.budget import Ending, find_ending
 from qwen3_eval.chat import STOP_TEXTS, load_chat
 from qwen3_eval.model.qwen3 import Qwen3ForCausalLM
-from qwen3_eval.model.sizes import read_sizes
 from qwen3_eval.model.weights import save_model
+from qwen3_eval.sizes import read_sizes
 from qwen3_eval.store import Store
 from qwen3_eval.types import THINKING, Message
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from sweeping import Silent
 
 from qwen3_eval.chat import STOP_TEXTS, Chat, load_chat
+from qwen3_eval.checkpoint import locate_checkpoint
 from qwen3_eval.engine.scripted import ScriptedEngine
-from qwen3_eval.model.checkpoint import locate_checkpoint
 from qwen3_eval.plan import Plan, Questions, derive_seed
 from qwen3_eval.report.records import RecordText
 from qwen3_eval.report.write import write_report

@@ -11,8 +11,8 @@ from transformers import Qwen3Config as ReferenceConfig
 from transformers import Qwen3ForCausalLM as Reference
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RotaryEmbedding
 
+from qwen3_eval.checkpoint import locate_checkpoint
 from qwen3_eval.errors import CheckpointError
-from qwen3_eval.model.checkpoint import locate_checkpoint
 from qwen3_eval.model.config import Qwen3Config, Yarn
 from qwen3_eval.model.generate import generate
 from qwen3_eval.model.qwen3 import Qwen3ForCausalLM

@@ -10,8 +10,8 @@ import torch
 
 from qwen3_eval.listing import print_models
 from qwen3_eval.model.moe import MoE
-from qwen3_eval.model.sizes import count_parameters, read_sizes
 from qwen3_eval.model.weights import build_empty
+from qwen3_eval.sizes import count_parameters, read_sizes
 
 SIZES = read_sizes()
 # Tables 1 and 2 of the Qwen3 technical report (arXiv 2505.09388): layers, query heads, key-value heads, tied,
@@ -108,7 +108,7 @@ def test_a_config_json_reads_back(tmp_path: Path) -> None:
 
 def test_the_table_has_no_empty_cell_but_the_experts() -> None:
     """Only the columns of experts are empty, and only for dense models."""
-    with files("qwen3_eval.model").joinpath("sizes.csv").open() as stream:
+    with files("qwen3_eval").joinpath("sizes.csv").open() as stream:
         for row in csv.DictReader(stream):
             empty = {key for key, value in row.items() if not value}
             dense = {"num_experts", "num_experts_per_tok", "moe_intermediate_size", "norm_topk_prob"}

@@ -15,9 +15,9 @@ from sweeping import Silent
 
 from qwen3_eval.budget import Ending
 from qwen3_eval.chat import Chat, load_chat
+from qwen3_eval.checkpoint import locate_checkpoint
 from qwen3_eval.engine.scripted import ScriptedEngine
 from qwen3_eval.errors import ConfigError, EngineError
-from qwen3_eval.model.checkpoint import locate_checkpoint
 from qwen3_eval.plan import Plan, Questions, choose_strategy, derive_seed
 from qwen3_eval.score import read_records, score_answers
 from qwen3_eval.store import Store

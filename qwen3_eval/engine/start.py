@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from qwen3_eval.chat import Chat
+from qwen3_eval.checkpoint import Checkpoint
 from qwen3_eval.config import EngineConfig
 from qwen3_eval.engine.base import Engine
 from qwen3_eval.errors import ConfigError, EngineError, did_you_mean
-from qwen3_eval.model.checkpoint import Checkpoint
 
 ENGINES = ("vllm", "torch", "scripted")
 IMPLS = ("bundled", "vllm")
@@ -38,7 +38,7 @@ def check_engine(config: EngineConfig, checkpoint: Checkpoint, impl: str) -> Non
             f"unknown setting 'engine.extra.{name}'; engine=torch takes none, engine=vllm its own"
         )
     if config.name == "vllm":
-        from qwen3_eval.engine.vllm import check_vllm
+        from qwen3_eval.engine.vllm_start import check_vllm
 
         check_vllm(checkpoint.architecture, impl)
     if Path(checkpoint.path).is_dir():
@@ -65,7 +65,7 @@ async def start_engine(
     Raises ConfigError, EngineError.
     """
     if config.name == "vllm":
-        from qwen3_eval.engine.vllm import start_vllm
+        from qwen3_eval.engine.vllm_start import start_vllm
 
         return await start_vllm(
             checkpoint.path,

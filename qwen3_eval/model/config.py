@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from qwen3_eval.errors import CheckpointError
-from qwen3_eval.model.checkpoint import find_native_context
+
+
+def find_native_context(max_position_embeddings: int) -> int:
+    """Returns the context that YaRN stretches: what the model was trained on.
+
+    Source: Qwen3 model cards, Processing Long Texts: 40,960 positions are 32,768 and the room of a prompt.
+    """
+    return 32_768 if max_position_embeddings == 40_960 else max_position_embeddings
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from qwen3_eval.budget import format_budget, parse_budgets
 from qwen3_eval.chat import THINK_CLOSE, THINK_OPEN, Chat, find_last_switch, find_stop_text, load_chat
+from qwen3_eval.checkpoint import Checkpoint, locate_checkpoint
 from qwen3_eval.config import ThinkFollowConfig
 from qwen3_eval.data import DataSource
 from qwen3_eval.engine.start import check_engine
 from qwen3_eval.errors import ConfigError
-from qwen3_eval.model.checkpoint import Checkpoint, locate_checkpoint
 from qwen3_eval.study import as_list, identify_model, read_sampling
 from qwen3_eval.task import Asking, add_tasks, load_task
 from qwen3_eval.thinkfollow.dialogues import Dialogue, Question, draw_dialogues, read_bank

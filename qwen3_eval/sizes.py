@@ -35,7 +35,7 @@ def read_sizes() -> dict[str, Size]:
     tables 1 and 2.
     """
     sizes = {}
-    with files("qwen3_eval.model").joinpath("sizes.csv").open(encoding="utf-8") as stream:
+    with files("qwen3_eval").joinpath("sizes.csv").open(encoding="utf-8") as stream:
         for row in csv.DictReader(stream):
             name, hub_id = row.pop("name"), row.pop("hub_id")
             counts = [row.pop(f"billions_{kind}") for kind in ("total", "non_embedding", "activated")]

@@ -9,7 +9,7 @@ from typing import Any
 
 from qwen3_eval.errors import CheckpointError
 
-BOX = {"box:nano": Path(__file__).parent / "nano_checkpoint"}
+BOX = {"box:nano": Path(__file__).parent / "model" / "nano_checkpoint"}
 """The checkpoints that ship with the package."""
 
 _HUB_TIMEOUT_S = 10.0
@@ -25,14 +25,6 @@ class Checkpoint:
     architecture: str
     context: int | None
     fingerprint: str
-
-
-def find_native_context(max_position_embeddings: int) -> int:
-    """Returns the context that YaRN stretches: what the model was trained on.
-
-    Source: Qwen3 model cards, Processing Long Texts: 40,960 positions are 32,768 and the room of a prompt.
-    """
-    return 32_768 if max_position_embeddings == 40_960 else max_position_embeddings
 
 
 def locate_checkpoint(path: str, revision: str | None = None) -> Checkpoint:
