@@ -27,6 +27,9 @@ STOP_TEXTS = {
 }
 """What a forced end inserts, by the name a setting uses."""
 
+# Classes that add nothing to what tokenizer.json says.
+_PLAIN_TOKENIZERS = ("PreTrainedTokenizerFast", "Qwen2Tokenizer", "Qwen2TokenizerFast", "TokenizersBackend")
+
 # `</think>` is a tag and `a/think` a path: neither is a switch.
 _SWITCH = re.compile(r"(?<![\w/<])/(no_think|think)\b")
 
@@ -175,10 +178,8 @@ def load_chat(path: str, revision: str | None = None) -> Chat:
 
     Raises CheckpointError where there is no tokenizer or template, or `<think>`, `</think>` are no tokens.
     """
-    from transformers import AutoTokenizer
-
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
+        tokenizer = _load_tokenizer(path, revision)
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(
             f"no tokenizer could be loaded from model '{path}': {str(error).splitlines()[0]}; "
@@ -198,6 +199,24 @@ def load_chat(path: str, revision: str | None = None) -> Chat:
     return Chat(
         tokenizer, vocabulary[THINK_OPEN], vocabulary[THINK_CLOSE], _find_eos_ids(path, revision, tokenizer)
     )
+
+
+def _load_tokenizer(path: str, revision: str | None) -> Any:
+    """Returns the tokenizer, without transformers' auto classes where Qwen's own class needs none of them.
+
+    They import torch and most of transformers, which takes several times as long as all else that a dry
+    run, a refusal or a resumed sweep does before it begins.
+    """
+    file = Path(path) / "tokenizer_config.json"
+    if file.is_file() and (Path(path) / "tokenizer.json").is_file():
+        settings = json.loads(file.read_text(encoding="utf-8"))
+        if settings.get("tokenizer_class") in _PLAIN_TOKENIZERS and "auto_map" not in settings:
+            from transformers import PreTrainedTokenizerFast
+
+            return PreTrainedTokenizerFast.from_pretrained(path)
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(path, revision=revision)
 
 
 def _find_eos_ids(path: str, revision: str | None, tokenizer: Any) -> frozenset[int]:

@@ -83,7 +83,7 @@ def test_damaged_weights_are_refused_before_any_engine_starts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With either engine and either model class the message is the same, and no run is made."""
-    monkeypatch.setattr("qwen3_eval.engine.vllm.check_vllm", lambda architecture, impl: None)
+    monkeypatch.setattr("qwen3_eval.engine.vllm_start.check_vllm", lambda architecture, impl: None)
     model = copy_checkpoint(nano, tmp_path / "model")
     break_weights(model, how)
     told = refuse(capsys, "sweep", f"model={model}", *engine, f"run.dir={tmp_path}/run")

@@ -1,7 +1,10 @@
 """The chat format, on the real Qwen3 tokenizer where it is at hand."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -19,6 +22,13 @@ def chat() -> Chat:
     if not QWEN3.is_dir():
         pytest.skip(f"no Qwen3 tokenizer at {QWEN3}")
     return load_chat(str(QWEN3))
+
+
+@pytest.fixture(scope="module")
+def reference(chat: Chat) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(str(QWEN3))
 
 
 def user(text: str) -> Message:
@@ -106,6 +116,40 @@ def test_an_answer_is_what_follows_the_last_block(chat: Chat) -> None:
     assert read(chat.encode("4 <think> or 5")) is None
     # A model that forgot <think> but closed the block.
     assert read(chat.encode("it must be\n</think>\n\n4")) == "4"
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.text(max_size=60), other=st.text(max_size=60))
+def test_the_tokenizer_is_that_of_transformers_auto_class(
+    chat: Chat, reference: Any, text: str, other: str
+) -> None:
+    """Loaded without the auto class, it gives the same ids and renders the same dialogue."""
+    assert list(chat.encode(text)) == reference.encode(text, add_special_tokens=False)
+    turns = [
+        {"role": "user", "content": f"{text} /think"},
+        {"role": "assistant", "content": other},
+        {"role": "user", "content": other},
+    ]
+    for thinks in (True, False):
+        asked = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": thinks}
+        expected = reference.apply_chat_template(turns, **asked)
+        messages = [Message(turn["role"], turn["content"]) for turn in turns]
+        assert chat.render_text(messages, THINKING if thinks else NON_THINKING) == expected
+        ids = reference.encode(expected, add_special_tokens=False)
+        assert list(chat.render(messages, THINKING if thinks else NON_THINKING).ids) == ids
+
+
+def test_loading_the_chat_format_imports_no_torch() -> None:
+    """A dry run, a refusal and a resumed sweep do not wait for it."""
+    if not QWEN3.is_dir():
+        pytest.skip(f"no Qwen3 tokenizer at {QWEN3}")
+    code = f"""
+import sys
+from qwen3_eval.chat import load_chat
+load_chat({str(QWEN3)!r})
+sys.exit("torch" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @settings(max_examples=50, deadline=None)

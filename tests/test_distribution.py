@@ -63,7 +63,7 @@ def cells(vllm: RunningVllm, chat: Chat, tmp_path_factory: pytest.TempPathFactor
         stop_ids=chat.encode(STOP_TEXTS["docs"]),
         max_answer_tokens=48,
         seed=7,
-        concurrency=64,
+        concurrency=128,
     )
     nested = measure(vllm, chat, plan, tmp_path_factory.mktemp("nested"))
     alone = dataclasses.replace(plan, strategy="independent")

@@ -53,7 +53,7 @@ def records(
         stop_ids=chat.encode(STOP_TEXTS["docs"]),
         max_answer_tokens=256,
         seed=0,
-        concurrency=64,
+        concurrency=128,
     )
     folder = tmp_path_factory.mktemp(request.param)
     sweep_on(vllm, chat, plan, folder)

@@ -45,7 +45,7 @@ def plan(chat: Chat) -> Plan:
         stop_ids=chat.encode(STOP_TEXTS["docs"]),
         max_answer_tokens=MAX_ANSWER_TOKENS,
         seed=0,
-        concurrency=32,
+        concurrency=64,
     )
 
 
