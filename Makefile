@@ -27,6 +27,7 @@ bench: $(VENV)/.ready
 	$(BIN)/python -u benchmarks/report_statistics.py
 	$(BIN)/python -u benchmarks/sweep_cost.py
 	$(BIN)/python -u benchmarks/thinkfollow_cost.py
+	$(BIN)/python -u benchmarks/torch_engine.py
 	$(BIN)/python -u benchmarks/against_generate.py
 	$(BIN)/python -u benchmarks/against_lm_eval.py
 

@@ -25,6 +25,7 @@ class ModelConfig:
     path: str = _setting("", "a folder in Hugging Face layout, or a hub id")
     revision: str | None = _setting(None, "hub revision: a commit, for runs that can be repeated")
     impl: str = _setting("bundled", "bundled: this project's Qwen3 on vLLM's layers; vllm: vLLM's own")
+    adapter: str = _setting("", "vllm: a LoRA adapter on it, a folder in PEFT's layout or a hub id")
 
 
 @dataclass
@@ -36,6 +37,9 @@ class EngineConfig:
     max_model_len: int | None = _setting(None, "tokens of context; by default the checkpoint's")
     yarn_factor: float = _setting(1.0, "vllm, torch: YaRN, which stretches the native context so many times")
     max_num_seqs: int = _setting(64, "requests that the engine runs at once")
+    prefill_chunk_tokens: int = _setting(
+        2048, "torch: tokens of prompts that go through the model at once; less takes less memory"
+    )
     tensor_parallel_size: int = _setting(1, "vllm: GPUs that share each layer")
     pipeline_parallel_size: int = _setting(1, "vllm: GPUs that share the layers between them")
     gpu_memory_utilization: float = _setting(0.9, "vllm: share of GPU memory to take")
@@ -209,6 +213,21 @@ class PolicyConfig:
     folds: int = _setting(5, "parts of the questions for cross-validation")
     seed: int = _setting(0, "every random choice derives from it")
     run: RunConfig = _setting(RunConfig, "the run whose traces are judged")
+
+
+@dataclass
+class RoutingConfig(SweepConfig):
+    """The settings of `routing`: those of the sweep that generates the responses, or a run that has them."""
+
+    responses: str = _setting(
+        "", "a finished run, of any engine, whose responses are read; without it a sweep generates them"
+    )
+    budget: Any = _setting(
+        [], "thinking budgets; the largest is read; by default inf, or the largest of the run"
+    )
+    task: Any = _setting([], "tasks, by default chain, or all of the run's")
+    mode: Any = _setting(["thinking"], "of the sweep; responses with thinking are read")
+    run: RunConfig = _setting(RunConfig, "the sweep's folder, by default runs/<model>-<tasks>-routing")
 
 
 @dataclass

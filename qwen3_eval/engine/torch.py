@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qwen3_eval.config import EngineConfig
 from qwen3_eval.engine.limits import check_request
 from qwen3_eval.errors import EngineError
 from qwen3_eval.types import Generation, Sampling
@@ -38,7 +39,12 @@ class TorchEngine:
     name = "torch"
 
     def __init__(
-        self, model: "Qwen3ForCausalLM", *, max_model_len: int | None = None, max_batch_size: int = 32
+        self,
+        model: "Qwen3ForCausalLM",
+        *,
+        max_model_len: int | None = None,
+        max_batch_size: int = 32,
+        prefill_chunk_tokens: int = EngineConfig.prefill_chunk_tokens,
     ) -> None:
         context = model.config.context
         if max_model_len is not None and max_model_len > context:
@@ -47,12 +53,15 @@ class TorchEngine:
                 f"made for; set it to at most {context}"
             )
         if max_batch_size < 1:
+            raise EngineError(f"engine.max_num_seqs is {max_batch_size}; a batch holds at least one request")
+        if prefill_chunk_tokens < 1:
             raise EngineError(
-                f"engine.max_batch_size is {max_batch_size}; a batch holds at least one request"
+                f"engine.prefill_chunk_tokens is {prefill_chunk_tokens}; a chunk holds at least one token"
             )
         self._model = model
         self._max_model_len = max_model_len or context
         self._max_batch_size = max_batch_size
+        self._prefill_chunk_tokens = prefill_chunk_tokens
         self._waiting: deque[_Request] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -76,6 +85,7 @@ class TorchEngine:
             "model_class": f"{type(self._model).__module__}.{type(self._model).__qualname__}",
             "max_model_len": self._max_model_len,
             "max_batch_size": self._max_batch_size,
+            "prefill_chunk_tokens": self._prefill_chunk_tokens,
             "reproducible": False,
             "reproducible_because": (
                 "each request draws from its own seeded generator, but which requests share a batch depends "
@@ -148,6 +158,7 @@ class TorchEngine:
             [request.stop_token_ids for request in batch],
             [request.sampling for request in batch],
             [request.seed for request in batch],
+            self._prefill_chunk_tokens,
         )
 
 
@@ -158,12 +169,14 @@ def start_torch(
     device: str = "auto",
     max_model_len: int | None = None,
     max_batch_size: int = 32,
+    prefill_chunk_tokens: int = EngineConfig.prefill_chunk_tokens,
     yarn_factor: float = 1.0,
 ) -> TorchEngine:
     """Loads a checkpoint folder and returns an engine on it.
 
     `dtype="auto"` is the dtype that the checkpoint is stored in; `device="auto"` a GPU if there is one;
-    `yarn_factor` above 1 stretches the native context by YaRN.
+    `yarn_factor` above 1 stretches the native context by YaRN; `prefill_chunk_tokens` of a batch's prompts go
+    through the model at once.
     Raises CheckpointError where the folder does not load, EngineError where a setting does not fit.
     """
     import torch
@@ -178,14 +191,19 @@ def start_torch(
         model = load_model(path, None if dtype == "auto" else getattr(torch, dtype), device, yarn_factor)
     except torch.OutOfMemoryError as error:
         raise EngineError(f"the weights in '{path}' do not fit: {_explain(error)}") from error
-    return TorchEngine(model, max_model_len=max_model_len, max_batch_size=max_batch_size)
+    return TorchEngine(
+        model,
+        max_model_len=max_model_len,
+        max_batch_size=max_batch_size,
+        prefill_chunk_tokens=prefill_chunk_tokens,
+    )
 
 
 def _explain(error: Exception) -> str:
     import torch
 
     if isinstance(error, torch.OutOfMemoryError):
-        return f"memory ran out ({error}); lower engine.max_batch_size or engine.max_model_len"
+        return f"memory ran out ({error}); lower engine.max_num_seqs or engine.prefill_chunk_tokens"
     return f"{type(error).__name__}: {error}"
 
 

@@ -1,4 +1,7 @@
-"""Batched sampling with the bundled model: left-padded prompts, a KV cache, a generator for each row."""
+"""Batched sampling with the bundled model: left-padded prompts, a KV cache, a generator for each row.
+
+Shape letters: B batch, T new tokens, S tokens attended to (cached and new), V vocabulary.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +10,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from qwen3_eval.model.layers import KVCache
 from qwen3_eval.model.qwen3 import Qwen3ForCausalLM
 
 
@@ -45,11 +49,12 @@ def generate(
     stop_token_ids: Sequence[frozenset[int]],
     sampling: Sequence[SamplingParams],
     seeds: Sequence[int],
+    prefill_chunk_tokens: int = 2048,
 ) -> list[Generated]:
     """Continues each prompt until one of its stop tokens or `max_tokens`; each argument has one item per row.
 
     A row's draws come from its own seed, so they do not depend on the rows beside it, but for the rounding
-    of batched arithmetic. Finished rows leave the batch.
+    of batched arithmetic. Finished rows leave the batch. `prefill_chunk_tokens` is that of `prefill`.
     """
     if not all(prompts):
         raise ValueError(
@@ -69,18 +74,12 @@ def generate(
     if not alive:
         return [result for result in results if result is not None]
 
-    T = max(len(row.prompt) for row in alive)
-    padding = torch.tensor([T - len(row.prompt) for row in alive], device=device)  # (B,)
-    input_ids = torch.tensor(
-        [[0] * (T - len(row.prompt)) + row.prompt for row in alive], device=device
-    )  # (B, T)
-    cache = model.new_cache()
-    while alive:
-        S = cache.length + input_ids.shape[1]
-        mask = torch.arange(S, device=device) >= padding[:, None] if bool(padding.any()) else None  # (B, S)
-        logits = model(input_ids, mask, cache=cache, logits_to_keep=1)[:, -1].float().cpu()  # (B, V)
+    cache = model.new_cache(room=max(len(row.prompt) for row in alive))
+    logits = prefill(model, [row.prompt for row in alive], cache, prefill_chunk_tokens)
+    padding = [cache.length - len(row.prompt) for row in alive]
+    while True:
         kept = []
-        for index, (row, token) in enumerate(zip(alive, _sample(logits, alive), strict=True)):
+        for index, (row, token) in enumerate(zip(alive, _sample(logits.float().cpu(), alive), strict=True)):
             row.output.append(token)
             if token in row.stop_token_ids:
                 results[row.place] = Generated(tuple(row.output), "stop")
@@ -90,13 +89,32 @@ def generate(
                 kept.append(index)
         if len(kept) < len(alive):
             alive = [alive[index] for index in kept]
-            if alive:
-                padding = padding[kept]
-                unused = int(padding.min())
-                padding = padding - unused
-                cache.select(kept, unused)
-        input_ids = torch.tensor([[row.output[-1]] for row in alive], device=device)
-    return [result for result in results if result is not None]
+            if not alive:
+                return [result for result in results if result is not None]
+            unused = min(padding[index] for index in kept)
+            padding = [padding[index] - unused for index in kept]
+            cache.select(kept, unused)
+        last = torch.tensor([[row.output[-1]] for row in alive], device=device)  # (B, 1)
+        logits = _forward(model, last, padding, cache)
+
+
+def prefill(
+    model: Qwen3ForCausalLM, prompts: Sequence[Sequence[int]], cache: KVCache, chunk_tokens: int
+) -> Tensor:
+    """Fills an empty `cache` with left-padded prompts; returns the logits (B, V) that follow each.
+
+    They go in chunks of `chunk_tokens` over all rows, at least one of each, so that memory beside the cache
+    grows with the chunk; a chunk's mask alone is as wide as the prompt.
+    """
+    longest = max(map(len, prompts))
+    padding = [longest - len(prompt) for prompt in prompts]
+    input_ids = torch.tensor(
+        [[0] * n + list(prompt) for n, prompt in zip(padding, prompts, strict=True)],
+        device=model.lm_head.weight.device,
+    )  # (B, T)
+    for chunk in torch.split(input_ids, max(1, chunk_tokens // len(prompts)), dim=1):
+        logits = _forward(model, chunk, padding, cache)
+    return logits
 
 
 @dataclass
@@ -114,15 +132,29 @@ class _Row:
         self.output: list[int] = []
 
 
+def _forward(model: Qwen3ForCausalLM, input_ids: Tensor, padding: Sequence[int], cache: KVCache) -> Tensor:
+    """Feeds `input_ids` (B, T) after what `cache` holds; returns the logits (B, V) of the last position."""
+    mask = positions = None
+    if any(padding):
+        S = cache.length + input_ids.shape[1]
+        before = torch.tensor(padding, device=input_ids.device)[:, None]  # (B, 1)
+        counted = torch.arange(S, device=input_ids.device) - before  # (B, S), from 0 at a row's first token
+        mask, positions = counted >= 0, counted[:, cache.length :].clamp(min=0)
+    logits = model(input_ids, mask, positions, cache, logits_to_keep=1)[:, -1]
+    assert isinstance(logits, Tensor)
+    return logits
+
+
 def _sample(logits: Tensor, rows: Sequence[_Row]) -> list[int]:
     """Draws one token for each row of `logits` (B, V)."""
-    for index, row in enumerate(rows):
-        logits[index] = penalise(logits[index], row.prompt, row.output, row.sampling)
-    tokens: list[int] = logits.argmax(-1).tolist()
-    for index, row in enumerate(rows):
+    tokens: list[int] = []
+    for row, row_logits in zip(rows, logits, strict=True):
+        row_logits = penalise(row_logits, row.prompt, row.output, row.sampling)
         if row.sampling.temperature > 0:
-            probabilities = filter_probabilities(logits[index], row.sampling)
-            tokens[index] = int(torch.multinomial(probabilities, 1, generator=row.generator))
+            probabilities = filter_probabilities(row_logits, row.sampling)
+            tokens.append(int(torch.multinomial(probabilities, 1, generator=row.generator)))
+        else:
+            tokens.append(int(row_logits.argmax()))
     return tokens
 
 
@@ -158,9 +190,11 @@ def filter_probabilities(logits: Tensor, sampling: SamplingParams) -> Tensor:
         least = logits.topk(sampling.top_k).values[-1]
         logits = logits.masked_fill(logits < least, -torch.inf)
     if sampling.top_p < 1:
-        ordered, places = logits.sort(descending=False)
+        # Only what is left is sorted: after top-k that is a few of a large vocabulary.
+        left = (logits > -torch.inf).nonzero()[:, 0]
+        ordered, places = logits[left].sort(descending=False)
         # The smallest set that reaches top_p stays: drop from below what sums to at most 1 - top_p.
         dropped = ordered.softmax(-1).cumsum(-1) <= 1 - sampling.top_p
         dropped[-1] = False
-        logits = logits.masked_fill(dropped.scatter(0, places, dropped), -torch.inf)
+        logits = logits.index_fill(0, left[places[dropped]], -torch.inf)
     return logits.softmax(-1)

@@ -36,11 +36,13 @@ class RMSNorm(nn.Module):
 class KVCache:
     """Keys and values of the tokens seen so far: per layer two tensors (B, K, S, D).
 
-    Room is doubled when it runs out, so appending one token costs no copy of the whole.
+    There is room for `room` tokens at first. It grows by half where it runs out, so that appending one token
+    seldom costs a copy of the whole.
     """
 
-    def __init__(self, num_layers: int) -> None:
+    def __init__(self, num_layers: int, room: int = 0) -> None:
         self.length = 0
+        self._room = room
         self._keys: list[Tensor | None] = [None] * num_layers
         self._values: list[Tensor | None] = [None] * num_layers
 
@@ -50,14 +52,16 @@ class KVCache:
         `length` moves on when the last layer has appended.
         """
         end = self.length + keys.shape[2]
+        if end > self._room:
+            self._room = end + end // 2 if self.length else end
         stores = []
         for store, new in ((self._keys, keys), (self._values, values)):
             old = store[layer]
             if old is None or old.shape[2] < end:
-                room = new.new_empty(*new.shape[:2], end if old is None else 2 * end, new.shape[3])
+                grown = new.new_empty(*new.shape[:2], self._room, new.shape[3])
                 if old is not None:
-                    room[:, :, : self.length] = old[:, :, : self.length]
-                store[layer] = old = room
+                    grown[:, :, : self.length] = old[:, :, : self.length]
+                store[layer] = old = grown
             old[:, :, self.length : end] = new
             stores.append(old[:, :, :end])
         if layer == len(self._keys) - 1:
@@ -69,8 +73,9 @@ class KVCache:
         for store in (self._keys, self._values):
             for layer, old in enumerate(store):
                 if old is not None:
-                    store[layer] = old[list(rows), :, start : self.length].contiguous()
+                    store[layer] = old[list(rows), :, start:]
         self.length -= start
+        self._room -= start
 
 
 class Attention(nn.Module):
@@ -104,11 +109,14 @@ class Attention(nn.Module):
         v = self.v_proj(x).view(heads).transpose(1, 2)  # (B, K, T, D)
         if cache is not None:
             k, v = cache.append(self.layer, k, v)  # (B, K, S, D)
-        # One new token attends to all before it, so only several need the causal mask.
+        if T == 1:
+            # One new token attends to all before it. The query heads that share keys go as one head's tokens,
+            # so that their keys are read once.
+            q = q.view(B, k.shape[1], -1, self.head_dim)  # (B, K, H / K, D)
         out = scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=mask is None and T > 1, enable_gqa=True
-        )  # (B, H, T, D)
-        out = self.o_proj(out.transpose(1, 2).reshape(B, T, -1))
+            q, k, v, attn_mask=mask, is_causal=mask is None and T > 1, enable_gqa=T > 1
+        )  # (B, H, T, D), or like q
+        out = self.o_proj(out.reshape(B, -1, T, self.head_dim).transpose(1, 2).reshape(B, T, -1))
         assert isinstance(out, Tensor)
         return out
 

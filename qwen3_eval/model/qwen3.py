@@ -37,9 +37,9 @@ class Qwen3ForCausalLM(nn.Module):
         hidden = self.model(input_ids, attention_mask, position_ids, cache)  # (B, T, C)
         return linear(hidden[:, -logits_to_keep:], self.lm_head.weight)
 
-    def new_cache(self) -> KVCache:
-        """Returns an empty cache; pass the same one to each call that goes on from the last."""
-        return KVCache(self.config.num_hidden_layers)
+    def new_cache(self, room: int = 0) -> KVCache:
+        """Returns an empty cache, which grows past `room` tokens; pass it to each call that goes on."""
+        return KVCache(self.config.num_hidden_layers, room)
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:
@@ -89,14 +89,12 @@ class Qwen3Model(nn.Module):
 
 def _attention_mask(T: int, past: int, attention_mask: Tensor | None, device: torch.device) -> Tensor | None:
     """Returns which of S tokens each of T new ones attends to, (B or 1, 1, T, S); None where plain causal."""
+    if attention_mask is None and (past == 0 or T == 1):
+        return None
+    new = torch.arange(past, past + T, device=device)[:, None]  # (T, 1)
+    seen = torch.arange(past + T, device=device)  # (S,)
+    causal = (seen <= new)[None, None]
     if attention_mask is None:
-        if past == 0 or T == 1:
-            return None
-        return torch.ones(T, past + T, dtype=torch.bool, device=device).tril(past)[None, None]
-    if T == 1:
-        return attention_mask.bool()[:, None, None, :]
-    causal = torch.ones(T, past + T, dtype=torch.bool, device=device).tril(past)
+        return causal
     # A padding position attends to itself, so that its softmax is over something.
-    own = torch.eye(T, past + T, dtype=torch.bool, device=device) if past == 0 else None
-    mask = causal & attention_mask.bool()[:, None, None, :]
-    return mask if own is None else mask | own
+    return causal & attention_mask.bool()[:, None, None, :] | (seen == new)

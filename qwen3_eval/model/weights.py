@@ -2,11 +2,14 @@
 
 A mixture's experts are stacked in memory. On the hub each is stored by itself, and so they are written here;
 read are both, for transformers 5 can also store them stacked.
+
+Tensors are read straight into their place. Mapped files would count beside the copies made of them.
 """
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,8 @@ from qwen3_eval.model.qwen3 import Qwen3ForCausalLM
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 TIED = "lm_head.weight"
-_MAPPED_BYTES = 64 << 20
+DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+"""What weights may be stored in, as safetensors writes it."""
 
 Part = tuple[str, tuple[int | slice, ...]]
 """A parameter's name, and what of it a stored tensor fills: () is all of it."""
@@ -44,14 +48,14 @@ def load_model(
     tied = model.config.tie_word_embeddings
     _check_tensors(folder, model)
     stored = _list_stored(model)
-    # Experts are copied into their stack. A tensor beside them that is no copy would keep its file mapped,
-    # and with it the pages of experts that were read: twice the checkpoint in memory.
-    copy = model.config.num_experts > 0
     for file in _weight_files(folder):
-        for name, tensor in _stream(file):
-            if not (tied and name == TIED):
-                part = stored.get(name, (name, ()))
-                _place(model, part, tensor.to(device=device, dtype=dtype, copy=copy and not part[1]))
+        with file.open("rb", buffering=0) as data:
+            for name, (stored_dtype, begin) in _find_tensors(file).items():
+                if not (tied and name == TIED):
+                    part = stored.get(name, (name, ()))
+                    place = _make_place(model, part, dtype or stored_dtype, device)
+                    data.seek(begin)
+                    _read(file, data, name, stored_dtype, place)
     if tied:
         model.lm_head.weight = model.model.embed_tokens.weight
     return model.eval().requires_grad_(False)
@@ -188,27 +192,38 @@ def _open(file: Path) -> Iterator[Any]:
         yield tensors
 
 
-def _stream(file: Path) -> Iterator[tuple[str, Tensor]]:
-    """Yields a file's tensors; it is mapped anew now and then, which gives back the pages already read."""
-    with _open(file) as tensors:
-        names = list(tensors.keys())
-    while names:
-        size = 0
-        with _open(file) as tensors:
-            while names and size < _MAPPED_BYTES:
-                name = names.pop(0)
-                tensor = _read(file, tensors, name)
-                size += tensor.nbytes
-                yield name, tensor
+def _find_tensors(file: Path) -> dict[str, tuple[torch.dtype, int]]:
+    """Returns each tensor's dtype and where in the file its bytes begin, in the order of the file.
+
+    Source: safetensors, Format: eight bytes that count those of a JSON header, the header, the tensors.
+    """
+    with file.open("rb") as data:
+        size = int.from_bytes(data.read(8), "little")
+        header = json.loads(data.read(size))
+    header.pop("__metadata__", None)
+    found: dict[str, tuple[torch.dtype, int]] = {}
+    for name, entry in sorted(header.items(), key=lambda item: int(item[1]["data_offsets"][0])):
+        if entry["dtype"] not in DTYPES:
+            raise CheckpointError(
+                f"'{file}': tensor {name} is stored as {entry['dtype']}, but the bundled model reads "
+                f"{', '.join(DTYPES)}; use model.impl=vllm"
+            )
+        found[name] = (DTYPES[entry["dtype"]], 8 + size + entry["data_offsets"][0])
+    return found
 
 
-def _read(file: Path, tensors: Any, name: str) -> Tensor:
-    try:
-        tensor = tensors.get_tensor(name)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"'{file}': tensor {name} cannot be read ({error}); fetch it again") from error
-    assert isinstance(tensor, Tensor)
-    return tensor
+def _read(file: Path, data: FileIO, name: str, dtype: torch.dtype, place: Tensor) -> None:
+    """Fills `place` with the tensor that begins here: at once, or by way of one of `dtype` on the CPU."""
+    direct = place.dtype == dtype and place.device.type == "cpu"
+    tensor = place if direct else torch.empty(place.shape, dtype=dtype)
+    left: memoryview = tensor.view(-1).view(torch.uint8).numpy().data
+    while left:
+        count = data.readinto(left)  # it may be less than asked for
+        if not count:
+            raise CheckpointError(f"'{file}': tensor {name} cannot be read whole; fetch it again")
+        left = left[count:]
+    if not direct:
+        place.copy_(tensor)
 
 
 def _check(file: Path, name: str, shape: tuple[int, ...], expected: dict[str, torch.Size]) -> None:
@@ -224,18 +239,20 @@ def _check(file: Path, name: str, shape: tuple[int, ...], expected: dict[str, to
         )
 
 
-def _place(model: Qwen3ForCausalLM, part: Part, tensor: Tensor) -> None:
+def _make_place(
+    model: Qwen3ForCausalLM, part: Part, dtype: torch.dtype, device: str | torch.device
+) -> Tensor:
+    """Returns the memory of a parameter, or of the part of it, that a stored tensor fills."""
     name, index = part
     module_name, _, leaf = name.rpartition(".")
     module = model.get_submodule(module_name)
-    if index:
-        stack = getattr(module, leaf)
-        if stack.is_meta:
-            stack = torch.empty(stack.shape, dtype=tensor.dtype, device=tensor.device)
-            setattr(module, leaf, torch.nn.Parameter(stack, requires_grad=False))
-        stack.data[index] = tensor
-    else:
-        setattr(module, leaf, torch.nn.Parameter(tensor, requires_grad=False))
+    parameter = getattr(module, leaf)
+    if parameter.is_meta:
+        values = torch.empty(parameter.shape, dtype=dtype, device=device)
+        parameter = torch.nn.Parameter(values, requires_grad=False)
+        setattr(module, leaf, parameter)
+    place: Tensor = parameter.data[index]
+    return place
 
 
 def _list(names: list[str], most: int = 5) -> str:
