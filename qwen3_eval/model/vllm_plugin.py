@@ -5,9 +5,9 @@ class is given as a string, so that torch and CUDA are first touched by the proc
 """
 
 ARCHITECTURE = "Qwen3EvalForCausalLM"
-"""Our own architecture name, so that vLLM's own `Qwen3ForCausalLM` stays within reach."""
+"""Our own architecture name, so that vLLM's own Qwen3 classes stay within reach."""
 
-REPLACES: tuple[str, ...] = ("Qwen3ForCausalLM",)
+REPLACES: tuple[str, ...] = ("Qwen3ForCausalLM", "Qwen3MoeForCausalLM")
 """The checkpoint architectures that the bundled class can stand in for."""
 
 

@@ -1,4 +1,4 @@
-"""The bundled dense Qwen3 on vLLM's layers: the same network as `qwen3.py`, served.
+"""The bundled Qwen3 on vLLM's layers: the same network as `qwen3.py`, served; its experts are in vllm_moe.py.
 
 What differs is what serving asks for. The tokens of all running requests lie in one row, so there is no
 batch axis; keys and values live in vLLM's paged cache, which `Attention` reads and writes; the q, k and v
@@ -33,16 +33,20 @@ from vllm.model_executor.layers.logits_processor import LogitsProcessor
 from vllm.model_executor.layers.quantization import QuantizationConfig
 from vllm.model_executor.layers.rotary_embedding import get_rope
 from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead, VocabParallelEmbedding
-from vllm.model_executor.models.interfaces import SupportsPP
+from vllm.model_executor.models.interfaces import SupportsLoRA, SupportsPP
 from vllm.model_executor.models.utils import (
     AutoWeightsLoader,
     PPMissingLayer,
     WeightsMapper,
+    extract_layer_index,
     make_empty_intermediate_tensors_factory,
     make_layers,
     maybe_prefix,
 )
 from vllm.sequence import IntermediateTensors
+
+from qwen3_eval.model.config import Qwen3Config
+from qwen3_eval.model.vllm_moe import Qwen3MoE, check_experts
 
 
 class Qwen3Attention(nn.Module):
@@ -149,11 +153,12 @@ class Qwen3DecoderLayer(nn.Module):
         config: PretrainedConfig,
         cache_config: CacheConfig | None,
         quant_config: QuantizationConfig | None,
+        sparse: bool,
         prefix: str,
     ) -> None:
         super().__init__()
         self.self_attn = Qwen3Attention(config, cache_config, quant_config, prefix=f"{prefix}.self_attn")
-        self.mlp = Qwen3MLP(config, quant_config, prefix=f"{prefix}.mlp")
+        self.mlp = (Qwen3MoE if sparse else Qwen3MLP)(config, quant_config, prefix=f"{prefix}.mlp")
         self.input_layernorm = RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
 
@@ -174,6 +179,7 @@ class Qwen3Model(nn.Module):
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         super().__init__()
         config = vllm_config.model_config.hf_config
+        shape = Qwen3Config.from_dict(config.to_dict())  # raises where config.json asks for another network
         cache_config, quant_config = vllm_config.cache_config, vllm_config.quant_config
         first, last = get_pp_group().is_first_rank, get_pp_group().is_last_rank
         self.embed_tokens: nn.Module = PPMissingLayer()  # type: ignore[no-untyped-call]  # vLLM gives it no types
@@ -189,7 +195,9 @@ class Qwen3Model(nn.Module):
             )
         self.start_layer, self.end_layer, self.layers = make_layers(
             config.num_hidden_layers,
-            lambda prefix: Qwen3DecoderLayer(config, cache_config, quant_config, prefix),
+            lambda prefix: Qwen3DecoderLayer(
+                config, cache_config, quant_config, shape.is_sparse(extract_layer_index(prefix)), prefix
+            ),
             prefix=f"{prefix}.layers",
         )
         if last:
@@ -226,7 +234,7 @@ class Qwen3Model(nn.Module):
         return out
 
 
-class Qwen3EvalForCausalLM(nn.Module, SupportsPP):
+class Qwen3EvalForCausalLM(nn.Module, SupportsLoRA, SupportsPP):
     """Qwen3 with its output head. vLLM finds it under this class's name; see vllm_plugin.py."""
 
     # Which checkpoint tensors make up one parameter here. The first form is read when weights are loaded,
@@ -236,19 +244,25 @@ class Qwen3EvalForCausalLM(nn.Module, SupportsPP):
             ".q_proj": (".qkv_proj", "q"),
             ".k_proj": (".qkv_proj", "k"),
             ".v_proj": (".qkv_proj", "v"),
-            ".gate_proj": (".gate_up_proj", 0),
-            ".up_proj": (".gate_up_proj", 1),
+            ".mlp.gate_proj": (".mlp.gate_up_proj", 0),  # not those of experts, which vLLM's layer maps
+            ".mlp.up_proj": (".mlp.gate_up_proj", 1),
         }
     )
     packed_modules_mapping = {  # noqa: RUF012 (a class variable of vLLM's interface)
         "qkv_proj": ["q_proj", "k_proj", "v_proj"],
         "gate_up_proj": ["gate_proj", "up_proj"],
     }
+    # Adapters may change these two as well, the first as what turns ids into states, the second back.
+    embedding_modules = {  # noqa: RUF012 (as above)
+        "embed_tokens": "input_embeddings",
+        "lm_head": "output_embeddings",
+    }
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         super().__init__()
         config = vllm_config.model_config.hf_config
         self.config = config
+        self.quant_config = vllm_config.quant_config  # by which the loader knows the tensors it must drop
         self.model = Qwen3Model(vllm_config=vllm_config, prefix=maybe_prefix(prefix, "model"))
         self.lm_head: nn.Module = PPMissingLayer()  # type: ignore[no-untyped-call]  # vLLM gives it no types
         if get_pp_group().is_last_rank:
@@ -286,5 +300,7 @@ class Qwen3EvalForCausalLM(nn.Module, SupportsPP):
 
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> set[str]:
         """Streams (Hugging Face name, tensor) pairs into the parameters; returns the names it filled."""
+        if num_experts := getattr(self.config, "num_experts", 0):
+            weights = check_experts(weights, num_experts)
         # The loader itself passes over lm_head.weight where the embeddings are tied.
         return AutoWeightsLoader(self).load_weights(weights, mapper=self.hf_to_vllm_mapper)
