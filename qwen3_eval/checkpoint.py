@@ -1,15 +1,20 @@
-"""Where a checkpoint lies, what architecture it is, and a fingerprint that says which weights ran."""
+"""Where a checkpoint lies, what architecture and form it is, and a fingerprint of the weights that ran."""
 
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from qwen3_eval.adapter import Adapter, check_adapter, locate_adapter
+from qwen3_eval.config import ModelConfig
 from qwen3_eval.errors import CheckpointError
 
-BOX = {"box:nano": Path(__file__).parent / "model" / "nano_checkpoint"}
+BOX = {
+    "box:nano": Path(__file__).parent / "model" / "nano_checkpoint",
+    "box:nano-moe": Path(__file__).parent / "model" / "nano_moe_checkpoint",
+}
 """The checkpoints that ship with the package."""
 
 _HUB_TIMEOUT_S = 10.0
@@ -18,13 +23,47 @@ _WHOLE_BYTES = 4 << 30  # beyond this, weights are fingerprinted by their header
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A located checkpoint. `context` is in tokens, None where config.json does not tell."""
+    """A located checkpoint. `context` is in tokens, None where config.json does not tell.
+
+    `quantization` is the method that config.json names (awq, gptq, fp8, ...), "" for plain weights. The
+    fingerprint is of the weights and, with an adapter, of both.
+    """
 
     path: str
     revision: str | None
     architecture: str
     context: int | None
     fingerprint: str
+    quantization: str = ""
+    adapter: Adapter | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """Returns what run.json keeps of it, beside the name and path that the settings give."""
+        return {
+            "revision": self.revision,
+            "architecture": self.architecture,
+            "quantization": self.quantization,
+            "adapter": self.adapter.describe() if self.adapter else None,
+            "fingerprint": self.fingerprint,
+        }
+
+
+def locate_model(model: ModelConfig) -> Checkpoint:
+    """Returns the checkpoint that the settings name, with their adapter on it. Raises CheckpointError."""
+    checkpoint = locate_checkpoint(model.path, model.revision)
+    if not model.adapter:
+        return checkpoint
+    adapter = locate_adapter(model.adapter)
+    if Path(checkpoint.path).is_dir():
+        check_adapter(adapter, Path(checkpoint.path), quantized=bool(checkpoint.quantization))
+    both = hashlib.sha256(f"{checkpoint.fingerprint}+{adapter.fingerprint}".encode()).hexdigest()
+    return replace(checkpoint, adapter=adapter, fingerprint=f"sha256:{both}")
+
+
+def name_model(model: ModelConfig) -> str:
+    """Returns what reports call the model that the settings name, its adapter included."""
+    name = model.name or _last_part(model.path)
+    return f"{name}+{_last_part(model.adapter)}" if model.adapter else name
 
 
 def locate_checkpoint(path: str, revision: str | None = None) -> Checkpoint:
@@ -79,7 +118,13 @@ def _go_offline_where_no_hub_answers(path: str, revision: str | None) -> None:
 
 def _read(path: str, revision: str | None, config: dict[str, Any], fingerprint: str) -> Checkpoint:
     architectures = config.get("architectures") or ["unknown"]
-    return Checkpoint(path, revision, architectures[0], _find_context(config), fingerprint)
+    context, quantization = _find_context(config), _find_quantization(config)
+    return Checkpoint(path, revision, architectures[0], context, fingerprint, quantization)
+
+
+def _find_quantization(config: dict[str, Any]) -> str:
+    settings = config.get("quantization_config") or config.get("compression_config") or {}
+    return str(settings.get("quant_method") or "unknown") if settings else ""
 
 
 def _find_context(config: dict[str, Any]) -> int | None:
@@ -115,3 +160,7 @@ def _fingerprint(folder: Path) -> str:
                 stream.seek(max(size - (1 << 20), 0))
                 digest.update(stream.read())
     return f"sha256:{digest.hexdigest()}"
+
+
+def _last_part(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2]

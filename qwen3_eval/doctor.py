@@ -235,10 +235,10 @@ def _check_model(config: SweepConfig) -> Finding:
     path = config.model.path
     try:
         from qwen3_eval.chat import load_chat
-        from qwen3_eval.checkpoint import locate_checkpoint
+        from qwen3_eval.checkpoint import locate_model
         from qwen3_eval.model.weights import check_weights
 
-        checkpoint = locate_checkpoint(path, config.model.revision)
+        checkpoint = locate_model(config.model)
         load_chat(checkpoint.path, checkpoint.revision)
         weights = "weights on the hub or in its cache"
         if Path(checkpoint.path).is_dir():
@@ -249,6 +249,10 @@ def _check_model(config: SweepConfig) -> Finding:
     except Exception as error:  # torch or transformers does not load, which their lines tell
         return Finding("missing", "model", f"cannot be read: {_first_line(error)}")
     facts = f"{checkpoint.architecture}, context {checkpoint.context}, {weights}"
+    if checkpoint.quantization:
+        facts += f", quantised by {checkpoint.quantization}"
+    if checkpoint.adapter:
+        facts += f", with adapter {checkpoint.adapter.path} of rank {checkpoint.adapter.rank}"
     return Finding("ok", "model", f"{path}: {facts}")
 
 

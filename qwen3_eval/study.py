@@ -13,7 +13,7 @@ from typing import Any
 from qwen3_eval import __version__
 from qwen3_eval.budget import format_budget, parse_budget, parse_budgets
 from qwen3_eval.chat import Chat, find_stop_text, load_chat
-from qwen3_eval.checkpoint import Checkpoint, locate_checkpoint
+from qwen3_eval.checkpoint import Checkpoint, locate_model, name_model
 from qwen3_eval.config import EngineConfig, ModelConfig, SandboxConfig, SweepConfig
 from qwen3_eval.data import DataSource
 from qwen3_eval.engine.start import check_engine
@@ -72,7 +72,7 @@ def read_study(config: SweepConfig) -> Study:
         add_tasks(config.tasks.path)
     tasks = [load_task(name, config.lm_eval.include_path) for name in names]
     options = _read_options(config, tasks)
-    checkpoint = locate_checkpoint(config.model.path, config.model.revision)
+    checkpoint = locate_model(config.model)
     context = _find_context(config, checkpoint)
     _check_context(config, budgets, context, tasks)
     check_engine(config.engine, checkpoint, config.model.impl)
@@ -88,11 +88,11 @@ def read_study(config: SweepConfig) -> Study:
         BASE in modes,
     )
     loaded = tuple((task, task.load(asking, options[task.name])) for task in tasks)
-    name = config.model.name or config.model.path.rstrip("/").rpartition("/")[2]
     sandbox = start_sandbox(config.sandbox, tasks)
     departures = list_departures(config, tasks, options, modes, budgets, sampling)
     return Study(
-        modes, budgets, sampling, strategy, reason, stop_text, loaded, checkpoint, chat, name, options,
+        modes, budgets, sampling, strategy, reason, stop_text, loaded, checkpoint, chat,
+        name_model(config.model), options,
         sandbox, tuple(departures), shard,
     )  # fmt: skip
 
@@ -247,9 +247,7 @@ def describe_run(
         "model": {
             "name": study.model_name,
             "path": config.model.path,
-            "revision": study.checkpoint.revision,
-            "architecture": study.checkpoint.architecture,
-            "fingerprint": study.checkpoint.fingerprint,
+            **study.checkpoint.describe(),
         },
         "identity": before["identity"] | identity,
         "settings": asdict(config),

@@ -12,6 +12,7 @@ from qwen3_eval.errors import EngineError
 from qwen3_eval.types import Generation, Sampling
 
 if TYPE_CHECKING:
+    from vllm.lora.request import LoRARequest
     from vllm.sampling_params import SamplingParams
     from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -21,10 +22,17 @@ class VllmEngine:
 
     name = "vllm"
 
-    def __init__(self, llm: "AsyncLLM", facts: Mapping[str, Any], log: EngineLog) -> None:
+    def __init__(
+        self,
+        llm: "AsyncLLM",
+        facts: Mapping[str, Any],
+        log: EngineLog,
+        adapter: "LoRARequest | None" = None,
+    ) -> None:
         self._llm = llm
         self._facts = facts
         self._log = log
+        self._adapter = adapter
         self._started = 0
         self._closed = False
 
@@ -56,7 +64,10 @@ class VllmEngine:
             params = sampling_params(max_tokens, stop_token_ids, sampling, seed)
             # Cancelled here, vLLM's own generator aborts the request before it lets the cancellation pass.
             async for output in self._llm.generate(
-                tokens_input(list(prompt_ids)), params, request_id=str(self._started)
+                tokens_input(list(prompt_ids)),
+                params,
+                request_id=str(self._started),
+                lora_request=self._adapter,
             ):
                 final = output
         except EngineDeadError as error:

@@ -34,6 +34,10 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
         "context with a YaRN override",
     ),
     (
+        r"does not support LoRA",
+        "this model class takes no adapter: set model.impl=vllm, or merge the adapter into the checkpoint",
+    ),
+    (
         r"Model architectures .* (are not supported|failed to be inspected)|Cannot find model module",
         "vLLM does not know this model class: check the installation with `pip install -e .`, or set "
         "model.impl=vllm",

@@ -11,6 +11,7 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from qwen3_eval.adapter import RANKS, Adapter
 from qwen3_eval.engine.vllm import VllmEngine
 from qwen3_eval.engine.vllm_log import EngineLog
 from qwen3_eval.errors import EngineError
@@ -19,6 +20,7 @@ from qwen3_eval.model.vllm_plugin import ARCHITECTURE, REPLACES
 
 if TYPE_CHECKING:
     from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.lora.request import LoRARequest
     from vllm.v1.engine.async_llm import AsyncLLM
 
 Impl = Literal["bundled", "vllm"]
@@ -32,6 +34,7 @@ async def start_vllm(
     *,
     impl: Impl = "bundled",
     revision: str | None = None,
+    adapter: Adapter | None = None,
     dtype: str = "auto",
     max_model_len: int | None = None,
     yarn_factor: float = 1.0,
@@ -46,9 +49,10 @@ async def start_vllm(
 ) -> VllmEngine:
     """Starts vLLM on a checkpoint folder or hub id; call it in the event loop that will use the engine.
 
-    `impl="bundled"` runs the model class in `model/vllm_qwen3.py` where the checkpoint is a dense Qwen3,
-    vLLM's own class otherwise; `describe()["model_class"]` is the class that the worker really loaded.
-    `dtype="auto"` is the dtype that the checkpoint is stored in. `max_model_len=None` is the model's own.
+    `impl="bundled"` runs the model class in `model/vllm_qwen3.py` where the checkpoint is a Qwen3, dense or
+    a mixture of experts, vLLM's own class otherwise; `describe()["model_class"]` is the class that the worker
+    really loaded. `adapter` is in force in every request. `dtype="auto"` is the dtype that the checkpoint is
+    stored in. `max_model_len=None` is the model's own.
     `yarn_factor` above 1 stretches the rotary embedding by YaRN, and the context with it, for every prompt.
     `gpu_memory_utilization` counts on a GPU; a CPU's KV cache takes a quarter of the free memory, at most
     4 GiB. `extra={"kv_cache_memory_bytes": ...}` fixes its size on either. The model is compiled on a GPU
@@ -69,6 +73,7 @@ async def start_vllm(
                 yarn_factor=yarn_factor,
                 extra=dict(extra or {}),
                 revision=revision,
+                adapter=adapter,
                 max_model_len=max_model_len,
                 tensor_parallel_size=tensor_parallel_size,
                 pipeline_parallel_size=pipeline_parallel_size,
@@ -81,6 +86,7 @@ async def start_vllm(
 
             llm = AsyncLLM.from_engine_args(args)
             try:
+                request = await _load_adapter(llm, adapter) if adapter else None
                 facts = await _facts(llm, args)
             except BaseException:
                 llm.shutdown()
@@ -88,7 +94,7 @@ async def start_vllm(
     except BaseException:
         log.remove()
         raise
-    engine = VllmEngine(llm, facts, log)
+    engine = VllmEngine(llm, facts, log, request)
     del llm  # vLLM keeps a traceback that holds this frame; the engine alone must hold what it will close
     return engine
 
@@ -121,6 +127,7 @@ def _engine_args(
     *,
     impl: Impl,
     dtype: str,
+    adapter: Adapter | None,
     yarn_factor: float,
     extra: dict[str, Any],
     **settings: Any,
@@ -151,6 +158,10 @@ def _engine_args(
             },
         )
         settings["max_model_len"] = settings["max_model_len"] or int(native * yarn_factor)
+
+    if adapter:
+        room = next(rank for rank in RANKS if rank >= adapter.rank)
+        settings |= {"enable_lora": True, "max_lora_rank": room, "max_loras": 1}
 
     # vLLM's own "auto" casts a float32 checkpoint down; a study of exactness must not.
     stored = str(getattr(config, "dtype", None)).removeprefix("torch.")
@@ -197,6 +208,15 @@ def _check_plugin() -> None:
         )
 
 
+async def _load_adapter(llm: "AsyncLLM", adapter: Adapter) -> "LoRARequest":
+    """Loads the adapter now, so that one which vLLM does not take ends the start, not each request."""
+    from vllm.lora.request import LoRARequest
+
+    request = LoRARequest(adapter.name, 1, adapter.path)
+    await llm.add_lora(request)
+    return request
+
+
 async def _facts(llm: "AsyncLLM", args: "AsyncEngineArgs") -> dict[str, Any]:
     """Returns what run.json keeps of the engine, read back from vLLM rather than from what was asked."""
     import torch
@@ -216,6 +236,7 @@ async def _facts(llm: "AsyncLLM", args: "AsyncEngineArgs") -> dict[str, Any]:
         "dtype": str(model_config.dtype).removeprefix("torch."),
         "impl": "bundled" if model_class.startswith("qwen3_eval.") else "vllm",
         "model_class": model_class,
+        "quantization": str(model_config.quantization or ""),
         "max_model_len": model_config.max_model_len,
         "vocab_size": model_config.get_vocab_size(),
         "enable_prefix_caching": bool(cache.enable_prefix_caching),

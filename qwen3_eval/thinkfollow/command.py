@@ -116,8 +116,7 @@ def _conclude(
         "model": {
             "name": inquiry.model_name,
             "path": config.model.path,
-            "revision": inquiry.checkpoint.revision,
-            "fingerprint": inquiry.checkpoint.fingerprint,
+            **inquiry.checkpoint.describe(),
         },
         "settings": asdict(config),
         "engine": journal.engines[-1] if journal.engines else {},

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from qwen3_eval.budget import format_budget, parse_budgets
 from qwen3_eval.chat import THINK_CLOSE, THINK_OPEN, Chat, find_last_switch, find_stop_text, load_chat
-from qwen3_eval.checkpoint import Checkpoint, locate_checkpoint
+from qwen3_eval.checkpoint import Checkpoint, locate_model, name_model
 from qwen3_eval.config import ThinkFollowConfig
 from qwen3_eval.data import DataSource
 from qwen3_eval.engine.start import check_engine
@@ -80,7 +80,7 @@ def read_inquiry(config: ThinkFollowConfig) -> Inquiry:
         NON_THINKING: read_sampling("non_thinking", config.sampling.non_thinking),
     }
     stop_text = find_stop_text(config.stop_text)
-    checkpoint = locate_checkpoint(config.model.path, config.model.revision)
+    checkpoint = locate_model(config.model)
     context = config.engine.max_model_len or checkpoint.context
     if config.engine.max_model_len is None and config.engine.yarn_factor != 1:
         context = None  # the engine knows what YaRN makes of it
@@ -105,7 +105,7 @@ def read_inquiry(config: ThinkFollowConfig) -> Inquiry:
         stop_text,
         checkpoint,
         chat,
-        config.model.name or config.model.path.rstrip("/").rpartition("/")[2],
+        name_model(config.model),
         hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16],
     )
 
