@@ -16,6 +16,7 @@ from qwen3_eval.config import (
     GateConfig,
     PolicyConfig,
     ReportConfig,
+    RoutingConfig,
     ScoreConfig,
     SweepConfig,
     ThinkFollowConfig,
@@ -38,6 +39,10 @@ COMMANDS: dict[str, tuple[str, type | None]] = {
         GateConfig,
     ),
     "policy": ("judge ways to choose a budget per question, from a run's stored traces", PolicyConfig),
+    "routing": (
+        "record which experts a mixture's router chooses in prompt, thinking and answer",
+        RoutingConfig,
+    ),
     "thinkfollow": (
         "ask dialogues with /think and /no_think in them: does the model obey? or thinkfollow audit",
         ThinkFollowConfig,
@@ -135,6 +140,10 @@ def _dispatch(arguments: list[str]) -> int:
         from qwen3_eval.policy.command import policy
 
         return policy(config)
+    if args.command == "routing":
+        from qwen3_eval.routing.command import routing
+
+        return routing(config)
     if args.command == "thinkfollow":
         from qwen3_eval.thinkfollow.command import audit, thinkfollow
 

@@ -25,6 +25,8 @@ HOLDS = (
     "qwen3_eval/reports/published/qwen3-report.csv",
     "qwen3_eval/reports/published/qwen3-report-figure2.csv",
     "qwen3_eval/reports/report.html",
+    "qwen3_eval/reports/routing.html",
+    "qwen3_eval/reports/routing.css",
     "qwen3_eval/reports/reader.js",
     "qwen3_eval/reports/report.js",
     "qwen3_eval/reports/report.css",
@@ -33,8 +35,11 @@ HOLDS = (
     "qwen3_eval/model/nano_checkpoint/model.safetensors",
     "qwen3_eval/model/nano_checkpoint/tokenizer.json",
     "qwen3_eval/model/nano_checkpoint/chat_template.jinja",
+    "qwen3_eval/model/nano_moe_checkpoint/model.safetensors",
+    "qwen3_eval/model/nano_moe_checkpoint/tokenizer.json",
+    "qwen3_eval/model/nano_moe_checkpoint/chat_template.jinja",
     "qwen3_eval/model/vllm_plugin.py",
-    "qwen3_eval/model/sizes.csv",
+    "qwen3_eval/sizes.csv",
 )
 
 

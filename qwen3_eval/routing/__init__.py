@@ -1,0 +1,1 @@
+"""What a mixture's router does with prompts, thinking and answers."""
