@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qwen3_eval.tasks.chain import next_code
 
-from qwen3_eval.model.nano import CHECKPOINT, CONFIG, ROUNDS, collate, draw_batches, lesson_loss, load_teacher
+from qwen3_eval.model import nano_moe
+from qwen3_eval.model.nano import CHECKPOINT, CONFIG, ROUNDS
 from qwen3_eval.model.nano_lessons import Lesson, draw_dialogue, draw_thinking
+from qwen3_eval.model.nano_training import collate, draw_batches, lesson_loss, load_teacher
 from qwen3_eval.model.qwen3 import Qwen3ForCausalLM
 
 TEACHER = load_teacher(CHECKPOINT)
@@ -70,7 +72,7 @@ def test_an_opening_obeys_the_switch_and_reads_the_question() -> None:
         assert f"assistant\n\ufffd\n{asked}" in read(TEACHER.opening(rng, dialogue))
 
 
-@pytest.mark.parametrize("stage", [stage for stages, _ in ROUNDS for stage in stages])
+@pytest.mark.parametrize("stage", [stage for r in ROUNDS + nano_moe.ROUNDS for stage in r.stages])
 def test_every_stage_of_the_recipe_can_be_trained(stage: str) -> None:
     """Its lessons fit the model's context, and one step on them lowers their loss."""
     torch.manual_seed(0)
