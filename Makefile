@@ -4,13 +4,20 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRA ?= cpu
 
-.PHONY: sweep test lint bench clean
+.PHONY: sweep test lint quick slow bench clean
 
 sweep: $(VENV)/.ready
 	$(BIN)/python -m qwen3_eval sweep budget=[1k,4k,8k] task=[chain] limit=200
 
-test: $(VENV)/.ready lint
-	$(BIN)/python -m pytest -q
+# All three at once: the quick tests fill what the slow ones, mostly the real engine, leave of two cores.
+test: $(VENV)/.ready
+	$(MAKE) --no-print-directory -j3 lint quick slow
+
+quick: $(VENV)/.ready
+	$(BIN)/python -m pytest -q -p no:cacheprovider -m "not slow"
+
+slow: $(VENV)/.ready
+	$(BIN)/python -m pytest -q -p no:cacheprovider -m slow
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff format --check .

@@ -180,10 +180,14 @@ def chat() -> Chat:
 
 @pytest.mark.slow
 def test_its_curve_rises(moe_vllm: RunningVllm, chat: Chat, tmp_path: Path) -> None:
-    """Of 60 questions it never saw it solves some at 256 and 0.9 at `inf`, with 95 % intervals apart."""
+    """Of 60 questions of up to 200 steps it solves some at 256 and 0.9 at `inf`, with 95 % intervals apart.
+
+    None of them was in its training. Of longer ones there are few, and each holds the engine up alone.
+    """
     task = load_task("chain")
+    made = [s for s in task.load(Asking(DataSource())).made if s.metadata["steps"] <= 200]
     plan = Plan(
-        questions=[Questions("chain", select(task.load(Asking(DataSource())).made, 60), 1, 9000)],
+        questions=[Questions("chain", select(made, 60), 1, 9000)],
         modes=(THINKING,),
         budgets=(256, math.inf),
         sampling={THINKING: Sampling(), NON_THINKING: Sampling()},

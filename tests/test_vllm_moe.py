@@ -58,8 +58,8 @@ EVERY_SECOND = replace(
 )
 SMALL_CACHE = {"kv_cache_memory_bytes": 64 * 1024**2}
 RNG = random.Random(4)
-PROMPTS = [[RNG.randrange(97) for _ in range(RNG.randrange(3, 120))] for _ in range(16)]
-MAX_TOKENS = 64
+PROMPTS = [[RNG.randrange(97) for _ in range(RNG.randrange(3, 120))] for _ in range(12)]
+MAX_TOKENS = 48
 
 
 @dataclass(frozen=True)
