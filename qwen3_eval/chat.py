@@ -3,6 +3,7 @@
 The checkpoint's own template and tokenizer decide; nothing here is specific to one vocabulary.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -59,6 +60,11 @@ class Prompt:
 
     ids: tuple[int, ...]
     prefill: tuple[int, ...] | None = None
+
+    @property
+    def sha256(self) -> str:
+        """What a record keeps of the ids, to tell one prompt from another."""
+        return hashlib.sha256(",".join(map(str, self.ids)).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

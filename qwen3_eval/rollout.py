@@ -6,7 +6,6 @@ spliced, never re-tokenised.
 """
 
 import asyncio
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -56,11 +55,10 @@ class Rollouts:
         # The least that must be left behind the thinking: the stop text, and the answer or a part of it.
         reserve = (self.plan.max_answer_tokens or 0) + len(self.plan.stop_ids) + 1
         thinking_limit = min(questions.output_tokens, context - reserve)
-        digest = hashlib.sha256(",".join(map(str, prompt.ids)).encode()).hexdigest()
         self.store.add_sample(key.task, sample)
         rollout = self.store.add_rollout(
             key,
-            digest,
+            prompt.sha256,
             len(prompt.ids),
             None if prompt.prefill is None else len(prompt.prefill),
             thinking_limit,

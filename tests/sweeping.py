@@ -1,15 +1,18 @@
 """What several tests of sweeps share: running one, and reading back what it generated."""
 
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 from conftest import RunningVllm
 
 from qwen3_eval.budget import Ending, find_ending, parse_budget
 from qwen3_eval.chat import Chat
+from qwen3_eval.model.nano_lessons import Dialogue
 from qwen3_eval.plan import Plan
 from qwen3_eval.store import Store
 from qwen3_eval.sweep import run_sweep
-from qwen3_eval.types import Budget, Generation
+from qwen3_eval.types import THINKING, Budget, Generation, Message, Sampling
 
 Response = tuple[int, ...]
 
@@ -27,6 +30,22 @@ def sweep_on(vllm: RunningVllm, chat: Chat, plan: Plan, folder: Path) -> None:
         store.write_meta("tokenizer.json", chat.decoder.tokenizer_json)
         store.start_session(vllm.engine.describe())
         vllm.run(run_sweep(plan, chat, vllm.engine, store, Silent()), timeout_s=1200)
+
+
+def read_openings(
+    vllm: RunningVllm, chat: Chat, dialogues: Sequence[Dialogue], sampling: Sampling
+) -> list[str]:
+    """Returns the first four tokens of the reply to each dialogue, which show whether it thinks."""
+
+    async def ask() -> list[Response]:
+        prompts = [
+            chat.render([Message(m["role"], m["content"]) for m in d.messages], THINKING).ids
+            for d in dialogues
+        ]
+        calls = (vllm.engine.generate(ids, 4, chat.eos_ids, sampling, i) for i, ids in enumerate(prompts))
+        return [generation.token_ids for generation in await asyncio.gather(*calls)]
+
+    return [chat.decoder.decode(ids, keep_special=True) for ids in vllm.run(ask())]
 
 
 def read_responses(folder: Path, plan: Plan) -> dict[tuple[str, int, Budget], Response]:

@@ -1,6 +1,5 @@
 """What the box model promises, measured with the shipped file on real vLLM: questions it never saw."""
 
-import asyncio
 import math
 import random
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import RunningVllm
-from sweeping import sweep_on
+from sweeping import read_openings, sweep_on
 
 from qwen3_eval.chat import STOP_TEXTS, Chat, load_chat
 from qwen3_eval.data import DataSource
@@ -19,7 +18,7 @@ from qwen3_eval.score import read_records, score_answers
 from qwen3_eval.store import Store
 from qwen3_eval.subset import select
 from qwen3_eval.task import Asking, load_task
-from qwen3_eval.types import NON_THINKING, THINKING, Message, Sampling
+from qwen3_eval.types import NON_THINKING, THINKING, Sampling
 
 pytestmark = pytest.mark.slow
 
@@ -91,16 +90,7 @@ def test_the_last_switch_is_obeyed(vllm: RunningVllm, chat: Chat, sampling: Samp
     rng = random.Random("switches that training never drew")
     dialogues = [d for d in (draw_dialogue(rng) for _ in range(600)) if d.enable_thinking][:400]
     assert len(dialogues) == 400
-
-    async def ask() -> list[tuple[int, ...]]:
-        prompts = [
-            chat.render([Message(m["role"], m["content"]) for m in d.messages], THINKING).ids
-            for d in dialogues
-        ]
-        calls = (vllm.engine.generate(ids, 4, chat.eos_ids, sampling, i) for i, ids in enumerate(prompts))
-        return [generation.token_ids for generation in await asyncio.gather(*calls)]
-
-    opening = [chat.decoder.decode(ids, keep_special=True) for ids in vllm.run(ask())]
+    opening = read_openings(vllm, chat, dialogues, sampling)
     asked = ["<think>\n" + ("" if d.think else "\n</think>") for d in dialogues]
     right = [
         text.startswith(want) and text.startswith("<think>\n\n") != d.think

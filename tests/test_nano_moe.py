@@ -1,6 +1,5 @@
 """The box's mixture of experts: what is shipped, how it begins, the loss that balances it, what it can do."""
 
-import asyncio
 import math
 import random
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from conftest import LoopThread, RunningVllm
 from nano_worker import MIXED, SMALL, balance_a_share, small_mixture, sum_of_balance
 from qwen3_eval.tasks.chain import question_text, questions, working
 from safetensors import safe_open
-from sweeping import sweep_on
+from sweeping import read_openings, sweep_on
 from torch.multiprocessing.spawn import spawn
 
 from qwen3_eval.chat import STOP_TEXTS, Chat, load_chat
@@ -37,7 +36,7 @@ from qwen3_eval.score import read_records, score_answers
 from qwen3_eval.store import Store
 from qwen3_eval.subset import select
 from qwen3_eval.task import Asking, load_task
-from qwen3_eval.types import NON_THINKING, THINKING, Message, Sampling
+from qwen3_eval.types import NON_THINKING, THINKING, Sampling
 
 TEACHER = load_teacher(nano.CHECKPOINT)
 
@@ -213,18 +212,7 @@ def test_it_obeys_the_last_switch(moe_vllm: RunningVllm, chat: Chat) -> None:
     """In at least 97 % of 100 dialogues of up to eight turns, it thinks exactly where it was told to."""
     rng = random.Random("switches that training never drew")
     dialogues = [d for d in (draw_dialogue(rng) for _ in range(200)) if d.enable_thinking][:100]
-
-    async def ask() -> list[tuple[int, ...]]:
-        prompts = [
-            chat.render([Message(m["role"], m["content"]) for m in d.messages], THINKING).ids
-            for d in dialogues
-        ]
-        calls = (
-            moe_vllm.engine.generate(ids, 4, chat.eos_ids, Sampling(), i) for i, ids in enumerate(prompts)
-        )
-        return [generation.token_ids for generation in await asyncio.gather(*calls)]
-
-    opening = [chat.decoder.decode(ids, keep_special=True) for ids in moe_vllm.run(ask())]
+    opening = read_openings(moe_vllm, chat, dialogues, Sampling())
     right = [text.startswith("<think>\n\n") != d.think for text, d in zip(opening, dialogues, strict=True)]
     print(f"obeyed {sum(right)} of {len(right)}")
     assert sum(right) >= 97

@@ -20,7 +20,7 @@ from qwen3_eval.model.generate import generate
 from qwen3_eval.model.moe import watch_routers
 from qwen3_eval.model.qwen3 import Qwen3ForCausalLM
 from qwen3_eval.model.weights import save_model
-from qwen3_eval.routing.count import count_choices, list_sparse_layers
+from qwen3_eval.routing.count import count_choices
 from qwen3_eval.routing.measure import LAYER_COLUMNS, LOAD_COLUMNS, SPAN_COLUMNS, Tally, measure
 from qwen3_eval.routing.responses import BETWEEN, SPANS, Response, list_rollouts, read_responses
 from qwen3_eval.routing.statistics import (
@@ -117,7 +117,7 @@ def test_every_token_counts_for_k_experts() -> None:
     random = np.random.default_rng(1)
     response = respond(random.integers(0, 282, 40).tolist(), [0] * 17 + [BETWEEN] + [1] * 12 + [2] * 10)
     counts = count_choices(model, response)
-    assert list_sparse_layers(model) == [0, 2]
+    assert model.config.sparse_layers == [0, 2]
     assert counts.shape == (2, len(SPANS), 8)
     assert (counts.sum(-1) == [2 * 17, 2 * 12, 2 * 10]).all()
     for chunk in (1, 7, 39):
@@ -134,7 +134,7 @@ def test_reading_anew_routes_as_generating_did() -> None:
     random = np.random.default_rng(2)
     for spans in ([0] * 5 + [1] * 20 + [2] * 9, random.integers(-1, 3, len(ids)).tolist()):
         counts = count_choices(model, respond(ids, spans))
-        for number, layer in enumerate(list_sparse_layers(model)):
+        for number, layer in enumerate(model.config.sparse_layers):
             experts = torch.cat([routing.experts for routing in seen[f"model.layers.{layer}.mlp.gate"]])
             assert len(experts) == len(ids)
             for span in range(len(SPANS)):

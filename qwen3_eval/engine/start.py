@@ -8,11 +8,11 @@ from qwen3_eval.checkpoint import Checkpoint
 from qwen3_eval.config import EngineConfig
 from qwen3_eval.engine.base import Engine
 from qwen3_eval.errors import ConfigError, EngineError, did_you_mean
+from qwen3_eval.model.config import DENSE, MIXTURE
 
 ENGINES = ("vllm", "torch", "scripted")
 IMPLS = ("bundled", "vllm")
 
-DENSE, MIXTURE = "Qwen3ForCausalLM", "Qwen3MoeForCausalLM"
 
 NOT_ON_VLLM = ("bitsandbytes",)
 """Methods that people meet often and vLLM has no layers for. Others it names itself, once it is started."""

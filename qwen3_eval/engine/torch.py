@@ -179,24 +179,31 @@ def start_torch(
     through the model at once.
     Raises CheckpointError where the folder does not load, EngineError where a setting does not fit.
     """
-    import torch
-
-    from qwen3_eval.model.weights import load_model
-
-    if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
-        raise EngineError(f"engine.dtype={dtype!r} is no torch dtype; use auto, float32, bfloat16 or float16")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        model = load_model(path, None if dtype == "auto" else getattr(torch, dtype), device, yarn_factor)
-    except torch.OutOfMemoryError as error:
-        raise EngineError(f"the weights in '{path}' do not fit: {_explain(error)}") from error
     return TorchEngine(
-        model,
+        load_weights(path, dtype, device, yarn_factor),
         max_model_len=max_model_len,
         max_batch_size=max_batch_size,
         prefill_chunk_tokens=prefill_chunk_tokens,
     )
+
+
+def load_weights(
+    path: str | Path, dtype: str = "auto", device: str = "auto", yarn_factor: float = 1.0
+) -> "Qwen3ForCausalLM":
+    """Returns the bundled model with a folder's weights; settings and errors are those of `start_torch`."""
+    import torch
+
+    from qwen3_eval.model.weights import load_model
+
+    found = None if dtype == "auto" else getattr(torch, dtype, None)
+    if dtype != "auto" and not (isinstance(found, torch.dtype) and found.is_floating_point):
+        raise EngineError(f"engine.dtype={dtype!r} is no torch dtype; use auto, float32, bfloat16 or float16")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return load_model(path, found, device, yarn_factor)
+    except torch.OutOfMemoryError as error:
+        raise EngineError(f"the weights in '{path}' do not fit: {_explain(error)}") from error
 
 
 def _explain(error: Exception) -> str:

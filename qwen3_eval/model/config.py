@@ -9,6 +9,9 @@ from typing import Any
 
 from qwen3_eval.errors import CheckpointError
 
+DENSE, MIXTURE = "Qwen3ForCausalLM", "Qwen3MoeForCausalLM"
+"""The architectures of the bundled model, as config.json names them."""
+
 
 def find_native_context(max_position_embeddings: int) -> int:
     """Returns the context that YaRN stretches: what the model was trained on.
@@ -100,6 +103,11 @@ class Qwen3Config:
         chosen = self.num_experts > 0 and layer not in self.mlp_only_layers
         return chosen and (layer + 1) % self.decoder_sparse_step == 0
 
+    @property
+    def sparse_layers(self) -> list[int]:
+        """The layers that are mixtures of experts, counted from 0."""
+        return [layer for layer in range(self.num_hidden_layers) if self.is_sparse(layer)]
+
     def stretch(self, factor: float) -> "Qwen3Config":
         """Returns the config with YaRN at `factor` times the native context; 1 leaves it as it is."""
         if factor == 1:
@@ -169,7 +177,7 @@ class Qwen3Config:
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the keys of a config.json that transformers and vLLM read as this model."""
-        kind = ("Qwen3MoeForCausalLM", "qwen3_moe") if self.num_experts else ("Qwen3ForCausalLM", "qwen3")
+        kind = (MIXTURE, "qwen3_moe") if self.num_experts else (DENSE, "qwen3")
         keys = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("yarn", *_SPARSE)}
         sparse = {key: getattr(self, key) for key in _SPARSE} if self.num_experts else {}
         if sparse:

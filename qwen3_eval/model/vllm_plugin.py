@@ -4,10 +4,12 @@ The entry point `vllm.general_plugins` in pyproject.toml names this function. It
 class is given as a string, so that torch and CUDA are first touched by the process that needs them.
 """
 
+from qwen3_eval.model.config import DENSE, MIXTURE
+
 ARCHITECTURE = "Qwen3EvalForCausalLM"
 """Our own architecture name, so that vLLM's own Qwen3 classes stay within reach."""
 
-REPLACES: tuple[str, ...] = ("Qwen3ForCausalLM", "Qwen3MoeForCausalLM")
+REPLACES = (DENSE, MIXTURE)
 """The checkpoint architectures that the bundled class can stand in for."""
 
 

@@ -18,10 +18,11 @@ from qwen3_eval.chat import load_chat
 from qwen3_eval.checkpoint import Checkpoint, locate_model, name_model
 from qwen3_eval.config import EngineConfig, ModelConfig, RoutingConfig
 from qwen3_eval.engine.start import check_engine
+from qwen3_eval.engine.torch import load_weights
 from qwen3_eval.errors import CheckpointError, ConfigError, EngineError, StoreError, did_you_mean
 from qwen3_eval.past_run import PastRun, read_past_run
 from qwen3_eval.report.cells import clusters_of
-from qwen3_eval.routing.count import Ints, count_choices, list_sparse_layers
+from qwen3_eval.routing.count import Ints, count_choices
 from qwen3_eval.routing.measure import Tally
 from qwen3_eval.routing.report import print_routing, write_routing
 from qwen3_eval.routing.responses import Asked, Response, list_rollouts, read_responses
@@ -110,8 +111,7 @@ def check_mixture(checkpoint: Checkpoint, config: RoutingConfig) -> None:
         ) from error
     from qwen3_eval.model.config import Qwen3Config
 
-    shape = Qwen3Config.from_file(checkpoint.path)
-    if not any(shape.is_sparse(layer) for layer in range(shape.num_hidden_layers)):
+    if not Qwen3Config.from_file(checkpoint.path).sparse_layers:
         raise CheckpointError(
             f"model '{checkpoint.path}' is dense ({checkpoint.architecture}): it has no router to watch; "
             "give a mixture of experts, as model=nano-moe"
@@ -192,17 +192,9 @@ def choose_rollouts(store: Store, past: PastRun, budget: Budget, config: Routing
 
 def load_router(checkpoint: Checkpoint, past: PastRun, config: RoutingConfig) -> "Qwen3ForCausalLM":
     """Returns the bundled model, in the dtype and with the YaRN that the run was made with, but where set."""
-    import torch
-
-    from qwen3_eval.model.weights import load_model
-
     identity: Mapping[str, Any] = past.run["identity"]
-    name = config.engine.dtype if config.engine.dtype != "auto" else identity.get("engine.dtype", "auto")
-    dtype = None if name == "auto" else getattr(torch, name, None)
-    if name != "auto" and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-        raise ConfigError(f"engine.dtype={name!r} is no torch dtype; use auto, float32, bfloat16 or float16")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return load_model(checkpoint.path, dtype, device, identity.get("engine.yarn_factor", 1.0))
+    dtype = config.engine.dtype if config.engine.dtype != "auto" else identity.get("engine.dtype", "auto")
+    return load_weights(checkpoint.path, dtype, yarn_factor=identity.get("engine.yarn_factor", 1.0))
 
 
 def tally_choices(
@@ -226,7 +218,7 @@ def tally_choices(
         chosen = count_choices(model, response, chunk_tokens)
         of_task[response.sample_id] = of_task.get(response.sample_id, 0) + chosen
         found[response.task] += 1
-    layers, k = list_sparse_layers(model), model.config.num_experts_per_tok
+    layers, k = model.config.sparse_layers, model.config.num_experts_per_tok
     tallies = [
         Tally(
             task, layers, k, np.stack(list(of_task.values())), found[task],

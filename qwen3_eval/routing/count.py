@@ -20,11 +20,6 @@ if TYPE_CHECKING:
 Ints = NDArray[np.int64]
 
 
-def list_sparse_layers(model: "Qwen3ForCausalLM") -> list[int]:
-    """Returns the layers that route, counted from 0."""
-    return [layer for layer in range(model.config.num_hidden_layers) if model.config.is_sparse(layer)]
-
-
 def count_choices(model: "Qwen3ForCausalLM", response: Response, chunk_tokens: int = 2048) -> Ints:
     """Returns how often each expert was chosen, (n_layers, n_spans, E): each token counts for its k experts.
 
@@ -35,7 +30,7 @@ def count_choices(model: "Qwen3ForCausalLM", response: Response, chunk_tokens: i
     from qwen3_eval.model.balance import count_choices as count
     from qwen3_eval.model.moe import watch_routers
 
-    layers, num_experts = list_sparse_layers(model), model.config.num_experts
+    layers, num_experts = model.config.sparse_layers, model.config.num_experts
     device = model.lm_head.weight.device
     counts = torch.zeros(len(layers), len(SPANS), num_experts, dtype=torch.int64, device=device)
     ids = torch.tensor([response.ids], device=device)  # (1, T)

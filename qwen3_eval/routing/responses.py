@@ -1,6 +1,5 @@
 """A run's responses as the model read them: ids of prompt, thinking and answer, and which is of which."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -88,7 +87,7 @@ def _read_response(
     store: Store, asked: Asked, budget: Budget, chat: Chat, stop_ids: Sequence[int]
 ) -> Response | None:
     prompt = chat.render(asked.messages, THINKING)
-    if hashlib.sha256(",".join(map(str, prompt.ids)).encode()).hexdigest() != asked.prompt_sha256:
+    if prompt.sha256 != asked.prompt_sha256:
         raise StoreError(
             f"'{store.folder}' asked {asked.sample_id} with another prompt than this checkpoint's chat "
             "template and tokenizer give; name the checkpoint that the run was made with, model=DIR"

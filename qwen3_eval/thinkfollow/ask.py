@@ -6,7 +6,6 @@ budget, so lives that were not cut yet are the same, token for token.
 """
 
 import asyncio
-import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -116,7 +115,7 @@ class Asker:
             truncated=said is not None and said.truncated,
             error=reason,
             prompt_tokens=0 if said is None else len(said.prompt_ids),
-            prompt_sha256="" if said is None else _digest(said.prompt_ids),
+            prompt_sha256="" if said is None else Prompt(said.prompt_ids).sha256,
             thinking_tokens=0 if said is None else said.ending.thinking_tokens,
             answer_tokens=0 if said is None else said.answer_tokens,
             user=turn.text,
@@ -236,10 +235,6 @@ class _Call:
         return _Said(
             reply, thought + stop + answer, ending, history, truncated, self.prompt.ids, n_answer
         )  # fmt: skip
-
-
-def _digest(ids: Sequence[int]) -> str:
-    return hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest()
 
 
 async def ask_all(
