@@ -1,4 +1,4 @@
-"""What the box model promises, measured with the shipped file on real vLLM: questions it never saw."""
+"""What the box model promises, measured with the shipped file on real vLLM: 200 questions it never saw."""
 
 import math
 import random
@@ -43,9 +43,8 @@ def records(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> pd.DataFrame:
     task = load_task("chain")
-    n = 200 if request.param == "qwen3" else 100
     plan = Plan(
-        questions=[Questions("chain", select(task.load(Asking(DataSource())).made, n), 1, 9000)],
+        questions=[Questions("chain", select(task.load(Asking(DataSource())).made, 200), 1, 9000)],
         modes=(THINKING, NON_THINKING),
         budgets=BUDGETS,
         sampling=GREEDY if request.param == "greedy" else QWEN3,
@@ -80,7 +79,7 @@ def test_without_thinking_it_does_not_solve_chain(records: pd.DataFrame) -> None
 def test_a_forced_end_is_answered_in_the_asked_form(records: pd.DataFrame) -> None:
     """At least 99 % of the answers after a cut hold a box."""
     forced = records[records["forced"]]
-    assert len(forced) >= 30
+    assert len(forced) >= 50
     assert (forced["outcome"] != "no_answer").mean() >= 0.99
 
 
