@@ -1,7 +1,8 @@
 """What several tests of sweeps share: running one, and reading back what it generated."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from conftest import RunningVllm
@@ -26,10 +27,23 @@ class Silent:
 
 def sweep_on(vllm: RunningVllm, chat: Chat, plan: Plan, folder: Path) -> None:
     """Runs a sweep on the session's engine, into a run folder."""
-    with Store.open(folder, create=True) as store:
-        store.write_meta("tokenizer.json", chat.decoder.tokenizer_json)
-        store.start_session(vllm.engine.describe())
-        vllm.run(run_sweep(plan, chat, vllm.engine, store, Silent()), timeout_s=1200)
+    sweep_all_on(vllm, chat, {folder: plan})
+
+
+def sweep_all_on(vllm: RunningVllm, chat: Chat, plans: Mapping[Path, Plan]) -> None:
+    """Runs several sweeps at once: the long traces at the end of one leave the engine room for another's."""
+    with ExitStack() as stack:
+        sweeps = []
+        for folder, plan in plans.items():
+            store = stack.enter_context(Store.open(folder, create=True))
+            store.write_meta("tokenizer.json", chat.decoder.tokenizer_json)
+            store.start_session(vllm.engine.describe())
+            sweeps.append(run_sweep(plan, chat, vllm.engine, store, Silent()))
+
+        async def run_all() -> None:
+            await asyncio.gather(*sweeps)
+
+        vllm.run(run_all(), timeout_s=1200)
 
 
 def read_openings(

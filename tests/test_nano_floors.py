@@ -2,12 +2,13 @@
 
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from conftest import RunningVllm
-from sweeping import read_openings, sweep_on
+from sweeping import read_openings, sweep_all_on
 
 from qwen3_eval.chat import STOP_TEXTS, Chat, load_chat
 from qwen3_eval.data import DataSource
@@ -35,29 +36,31 @@ def chat(nano: Path) -> Chat:
     return load_chat(str(nano))
 
 
-@pytest.fixture(scope="module", params=["greedy", "qwen3"])
-def records(
-    request: pytest.FixtureRequest,
-    vllm: RunningVllm,
-    chat: Chat,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> pd.DataFrame:
+@pytest.fixture(scope="module")
+def runs(vllm: RunningVllm, chat: Chat, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The run folder of each kind of sampling, swept at once."""
     task = load_task("chain")
     plan = Plan(
         questions=[Questions("chain", select(task.load(Asking(DataSource())).made, 200), 1, 9000)],
         modes=(THINKING, NON_THINKING),
         budgets=BUDGETS,
-        sampling=GREEDY if request.param == "greedy" else QWEN3,
+        sampling=GREEDY,
         strategy="nested",
         stop_ids=chat.encode(STOP_TEXTS["docs"]),
         max_answer_tokens=256,
         seed=0,
         concurrency=128,
     )
-    folder = tmp_path_factory.mktemp(request.param)
-    sweep_on(vllm, chat, plan, folder)
-    with Store.open(folder) as store:
-        score_answers(store, {"chain": task.score}, chat.decoder)
+    folders = {name: tmp_path_factory.mktemp(name) for name in ("greedy", "qwen3")}
+    plans = {folders["greedy"]: plan, folders["qwen3"]: replace(plan, sampling=QWEN3)}
+    sweep_all_on(vllm, chat, plans)
+    return folders
+
+
+@pytest.fixture(scope="module", params=["greedy", "qwen3"])
+def records(request: pytest.FixtureRequest, runs: dict[str, Path], chat: Chat) -> pd.DataFrame:
+    with Store.open(runs[request.param]) as store:
+        score_answers(store, {"chain": load_task("chain").score}, chat.decoder)
         return read_records(store, BUDGETS)
 
 

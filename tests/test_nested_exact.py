@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import RunningVllm
-from sweeping import Response, read_responses, sweep_on
+from sweeping import Response, read_responses, sweep_all_on
 
 from qwen3_eval.chat import STOP_TEXTS, Chat, load_chat
 from qwen3_eval.data import DataSource
@@ -50,10 +50,19 @@ def plan(chat: Chat) -> Plan:
 
 
 @pytest.fixture(scope="module")
-def nested(vllm: RunningVllm, chat: Chat, plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Responses:
-    folder = tmp_path_factory.mktemp("nested")
-    sweep_on(vllm, chat, plan, folder)
-    return read_responses(folder, plan)
+def responses(
+    vllm: RunningVllm, chat: Chat, plan: Plan, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Responses]:
+    """Of the nested sweep, and of an independent run at each budget."""
+    folders = {name: tmp_path_factory.mktemp(name) for name in ("nested", "independent")}
+    alone = dataclasses.replace(plan, strategy="independent")
+    sweep_all_on(vllm, chat, {folders["nested"]: plan, folders["independent"]: alone})
+    return {name: read_responses(folder, plan) for name, folder in folders.items()}
+
+
+@pytest.fixture(scope="module")
+def nested(responses: dict[str, Responses]) -> Responses:
+    return responses["nested"]
 
 
 def contains(ids: Response, part: Response) -> bool:
@@ -67,12 +76,9 @@ def test_the_questions_exercise_both_endings(nested: Responses, plan: Plan) -> N
         assert 0 < sum(forced) < len(forced) == N_QUESTIONS, budget
 
 
-def test_nested_equals_an_independent_run_at_each_budget(
-    vllm: RunningVllm, chat: Chat, plan: Plan, nested: Responses, tmp_path: Path
-) -> None:
+def test_nested_equals_an_independent_run_at_each_budget(responses: dict[str, Responses]) -> None:
     """Every question and budget: the same ids from the first to the last."""
-    sweep_on(vllm, chat, dataclasses.replace(plan, strategy="independent"), tmp_path)
-    alone = read_responses(tmp_path, plan)
+    nested, alone = responses["nested"], responses["independent"]
     assert alone.keys() == nested.keys()
     assert len(alone) == N_QUESTIONS * len(BUDGETS)
     assert [key for key in nested if nested[key] != alone[key]] == []
